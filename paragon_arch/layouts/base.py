@@ -97,6 +97,8 @@ class Unknown:
     """The layout's default."""
     choices: Sequence[Any] | None = None
     """Values in use, where they are few."""
+    maximum: float | None = 1.0
+    """Largest meaningful alpha; the network does not clamp it where this is None."""
     applies: Callable[[Hyper], bool] = field(default=lambda hyper: True)
     """Whether a checkpoint with these proven hyper-parameters has this one at all."""
 

@@ -51,7 +51,7 @@ def _read(state: State) -> Hyper:
     return hyper
 
 
-_ALPHA = Unknown("alpha", 0.0)
+_ALPHA = Unknown("alpha", 0.0, maximum=None)
 _WINDOW = Unknown("window_size", 16, choices=(8, 16), applies=lambda hyper: "window_size" not in hyper)
 
 REALTIME = Variant("realtime", {"variant": "realtime", "num_feat": 16, "num_groups": 1, "num_blocks": 3}, alpha=0.3)
