@@ -86,6 +86,8 @@ class Variant:
     """The factory's default pre-filter strength, where it is not the layout's."""
     window_size: int | None = None
     """The factory's default attention window, where it is not the layout's."""
+    use_norm: bool | None = None
+    """Whether the factory builds parameter-free norms, where it is not the layout's default."""
 
 
 @dataclass(frozen=True)

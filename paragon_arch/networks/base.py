@@ -43,6 +43,8 @@ class SRNetwork(nn.Module):
     """The training-time branches are gone."""
     fusible: bool = False
     """The layout has a fuse step that changes its keys."""
+    minimum_size: int = 1
+    """Smallest height and width of the input; pad smaller images before the call."""
 
     @property
     def traits(self) -> Traits:

@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .windows import from_windows, multi_head, pad_to_multiple, roll, to_windows
+
 
 def conv(channels_in: int, channels_out: int, kernel: int = 3) -> nn.Conv2d:
     """A convolution with bias that keeps the size by zero padding."""
@@ -119,25 +121,47 @@ class WindowAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         height, width = x.shape[2], x.shape[3]
-        w = self.window
-        x = F.pad(x.permute(0, 2, 3, 1), (0, 0, 0, -width % w, 0, -height % w))
-        if self.shift:
-            x = torch.roll(x, (-self.shift, -self.shift), dims=(1, 2))
-        batch, rows, columns, channels = x.shape
-        # (N, rows/w, w, columns/w, w, C) -> windows of w*w tokens
-        x = x.reshape(batch, rows // w, w, columns // w, w, channels).permute(0, 1, 3, 2, 4, 5)
-        x = x.reshape(-1, w * w, channels)
-        x = self.attend(x)
-        x = x.reshape(batch, rows // w, columns // w, w, w, channels).permute(0, 1, 3, 2, 4, 5)
-        x = x.reshape(batch, rows, columns, channels)
-        if self.shift:
-            x = torch.roll(x, (self.shift, self.shift), dims=(1, 2))
+        x = roll(pad_to_multiple(x.permute(0, 2, 3, 1), self.window), -self.shift)
+        q, k, v = self.qkv(to_windows(x, self.window)).chunk(3, dim=-1)
+        tokens = self.proj(multi_head(q, k, v, heads=self.heads))
+        x = roll(from_windows(tokens, self.window, x.shape[1], x.shape[2]), self.shift)
         return x[:, :height, :width].permute(0, 3, 1, 2)
 
-    def attend(self, tokens: Tensor) -> Tensor:
-        """Attention among the tokens ``(windows, w*w, C)`` of each window."""
-        count, length, channels = tokens.shape
-        qkv = self.qkv(tokens).reshape(count, length, 3, self.heads, channels // self.heads)
-        q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)
-        out = F.scaled_dot_product_attention(q, k, v)
-        return self.proj(out.transpose(1, 2).reshape(count, length, channels))
+
+class HRBlock(nn.Module):
+    """Residual block at the output resolution: ``x + conv2(lrelu(conv1(x)))``.
+
+    With ``norm`` a parameter-free GroupNorm of one group precedes both convolutions.
+    """
+
+    radius = 2
+
+    def __init__(self, channels: int, *, norm: bool) -> None:
+        super().__init__()
+        self.norm = GlobalGroupNorm(channels, affine=False) if norm else nn.Identity()
+        self.conv1 = conv(channels, channels)
+        self.conv2 = conv(channels, channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = lrelu(self.conv1(self.norm(x)))
+        return x + self.conv2(self.norm(y))
+
+
+class ShuffleConv(nn.Module):
+    """Convolution ``up_conv`` to ``scale**2`` times the channels, then pixel shuffle."""
+
+    def __init__(self, channels: int, scale: int) -> None:
+        super().__init__()
+        self.scale = scale
+        self.up_conv = conv(channels, channels * scale**2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.pixel_shuffle(self.up_conv(x), self.scale)
+
+
+def gated_product(x: Tensor) -> Tensor:
+    """Product of the first and the second half of the channels, kept inside FP16's range where that is the type."""
+    a, b = x.chunk(2, dim=1)
+    if x.dtype == torch.float16:  # the product leaves FP16's range long before its factors do
+        return (a.float() * b.float()).clamp(-65504, 65504).to(x.dtype)
+    return a * b

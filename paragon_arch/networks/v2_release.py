@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .base import SRNetwork, Traits, global_average, records_hyperparameters
-from .layers import LayerScale, RMSNorm, WindowAttention, conv, depthwise
+from .layers import LayerScale, RMSNorm, WindowAttention, conv, depthwise, gated_product
 from .magic import MagicResample
 
 BlockType = Literal["realtime", "stream", "photo", "pro"]
@@ -53,12 +53,7 @@ class StreamBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         context = self.fuse(torch.cat((self.dw1(x), self.dw3(x)), dim=1))
-        a, b = self.gate(self.proj(context)).chunk(2, dim=1)
-        if x.dtype == torch.float16:  # the product leaves FP16's range long before its factors do
-            product = (a.float() * b.float()).clamp(-65504, 65504).to(x.dtype)
-        else:
-            product = a * b
-        y = self.out(product)
+        y = self.out(gated_product(self.gate(self.proj(context))))
         return x + (y if self.scale is None else self.scale(y))
 
 
