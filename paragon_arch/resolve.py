@@ -40,6 +40,8 @@ class Resolved:
     source: Source
     note: str = ""
     """What the user should know about it; empty if there is nothing to say."""
+    candidates: tuple[float, ...] = ()
+    """Likely values, the likeliest first, where the value is a guess between them."""
 
 
 @dataclass(frozen=True)
@@ -138,7 +140,7 @@ def _unhinted(
 
 def _measured(found: ScaleMeasurement, evidence: Evidence, guess: bool) -> Resolved:
     if not found.ambiguous:
-        return Resolved(found.best, "measured", f"scale {found.best} by a margin of {found.margin_db:.1f} dB")
+        return Resolved(found.best, "measured")
     likely = " or ".join(str(scale) for scale in found.likeliest)
     if not guess:
         raise AmbiguousValueError(
@@ -150,7 +152,8 @@ def _measured(found: ScaleMeasurement, evidence: Evidence, guess: bool) -> Resol
     return Resolved(
         found.likeliest[0],
         "measured",
-        f"the scale is a guess between {likely}; put it into the file name (2x_...) or save the model with a hint",
+        f"the scale is a guess between {likely}; give it, or put it into the file name (2x_...)",
+        found.likeliest,
     )
 
 

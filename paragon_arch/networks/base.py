@@ -24,6 +24,9 @@ class Traits:
     """Side of the attention windows in input pixels, laid on the image grid from its top-left corner."""
     half: bool = True
     """FP16 holds its values: no normalisation over the whole image, no known overflow."""
+    bfloat16: bool = True
+    """Eight bits of mantissa suffice. Feature-space Magic resampling with alpha > 0 parks large alternating values
+    in the features, which the resampler cancels later; bfloat16 loses the picture in that cancellation."""
 
 
 class SRNetwork(nn.Module):

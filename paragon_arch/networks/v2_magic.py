@@ -123,7 +123,8 @@ class ParagonSR2Magic(SRNetwork):
         head_norm = self.use_norm and self.tail == "magic-hr" and len(self.hr_head) > 0
         pooled = self.tail == "pixelshuffle" or head_norm
         dynamic = any(m.is_dynamic for m in self.modules() if isinstance(m, TrackedTransformer))
-        return Traits(global_statistics=pooled or dynamic, half=not pooled)
+        cancels = self.alpha is not None and self.alpha > 0
+        return Traits(global_statistics=pooled or dynamic, half=not pooled, bfloat16=not cancels)
 
     def receptive_field(self) -> int | None:
         if self.traits.global_statistics:

@@ -1,0 +1,56 @@
+"""The ParagonSR family of super-resolution networks, and the one way to open their checkpoints.
+
+    import paragon_arch
+    paragon_arch.register()                               # spandrel now knows the family
+    model = paragon_arch.load("2x_model.safetensors")     # a spandrel ImageModelDescriptor
+    fused = paragon_arch.fuse(model)
+
+The architectures are by Philip Hofmann. Importing this package is cheap; torch is loaded on first use.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .api import fuse, inspect, load, save
+    from .errors import ParagonError, ParagonWarning
+    from .inspection import Inspection
+    from .resolve import Resolved
+    from .spandrel_support import ParagonModelDescriptor, register
+
+_HOMES = {
+    "load": "api",
+    "fuse": "api",
+    "inspect": "api",
+    "save": "api",
+    "register": "spandrel_support",
+    "ParagonModelDescriptor": "spandrel_support",
+    "Inspection": "inspection",
+    "Resolved": "resolve",
+    "ParagonError": "errors",
+    "ParagonWarning": "errors",
+}
+
+__all__ = [
+    "Inspection",
+    "ParagonError",
+    "ParagonModelDescriptor",
+    "ParagonWarning",
+    "Resolved",
+    "fuse",
+    "inspect",
+    "load",
+    "register",
+    "save",
+]
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f".{home}", __name__), name)
+    globals()[name] = value
+    return value

@@ -1,0 +1,155 @@
+"""The public functions of the package."""
+
+from __future__ import annotations
+
+import logging
+import os
+import warnings
+from dataclasses import replace
+from typing import TypeVar
+
+from torch import nn
+
+from .checkpoint import write_checkpoint
+from .errors import FusionError, InvalidOptionError, ParagonWarning
+from .fusion import Fusion, fuse_network
+from .inspection import Inspection
+from .layouts import identify
+from .loading import Opened, Source, TrackedFlags, open_checkpoint
+from .networks.base import SRNetwork
+from .resolve import OPTIONS
+from .spandrel_support import ParagonModelDescriptor
+
+logger = logging.getLogger("paragonsr")
+
+Model = TypeVar("Model", ParagonModelDescriptor, nn.Module)
+
+
+def load(
+    source: Source,
+    *,
+    scale: int | None = None,
+    alpha: float | None = None,
+    window_size: int | None = None,
+    use_norm: bool | None = None,
+    attention: str | None = None,
+    tracked: TrackedFlags = "repair",
+) -> ParagonModelDescriptor:
+    """Load a checkpoint of the family, fused or not, ready for inference.
+
+    Args:
+        source: path of a ``.safetensors``, ``.pth``, ``.pt`` or ``.ckpt`` file, or a state dict, wrapped or bare.
+        scale, alpha, window_size, use_norm, attention: values that the checkpoint may not store; None lets the
+            documented order decide (docs/checkpoints.md). A value that the tensors disprove is an error.
+        tracked: "repair" uses tracked kernels whose flags deny them (a known fault of EMA copies), "keep" does not.
+
+    Returns:
+        A spandrel descriptor: ``.model`` is the network in evaluation mode, without gradients, on the CPU;
+        ``.report`` says what was found and which source decided each value. Calling it with an image
+        ``(1, C, H, W)`` in 0..1 upscales it.
+
+    Raises:
+        CheckpointError: the file cannot be read, is unsafe or damaged.
+        LayoutError: its tensors are not a model of the family.
+        AmbiguousValueError: the scale is stored nowhere and measuring it was inconclusive.
+        InvalidOptionError: a given value is out of range or contradicts the tensors.
+    """
+    overrides = _overrides(scale, alpha, window_size, use_norm, attention)
+    descriptor = ParagonModelDescriptor(open_checkpoint(source, overrides, tracked_flags=tracked))
+    for problem in descriptor.report.problems:
+        warnings.warn(f"{descriptor.report.name}: {problem}", ParagonWarning, stacklevel=2)
+    return descriptor
+
+
+def inspect(
+    source: Source,
+    *,
+    scale: int | None = None,
+    alpha: float | None = None,
+    window_size: int | None = None,
+    use_norm: bool | None = None,
+    attention: str | None = None,
+    tracked: TrackedFlags = "repair",
+) -> Inspection:
+    """Say what a checkpoint is. As `load`, but an unsettled scale is reported under ``ambiguous``, not raised."""
+    overrides = _overrides(scale, alpha, window_size, use_norm, attention)
+    return open_checkpoint(source, overrides, on_ambiguous="guess", tracked_flags=tracked).report
+
+
+def fuse(model: Model, *, accept_identity: bool = False) -> Model:
+    """Fuse the training-time branches of a model into single convolutions.
+
+    Args:
+        model: a descriptor from `load`, or a network; left as it is.
+        accept_identity: fuse dynamic kernels that were never tracked as identity kernels.
+
+    Returns:
+        A new object of the same kind. Fusing what is fused, or has nothing to fuse, returns an equal copy and logs so.
+
+    Raises:
+        FusionError: dynamic kernels were never tracked, or the self-check (keys, outputs on several sizes) failed.
+        InvalidOptionError: the model is not one of the family.
+    """
+    return fuse_verbosely(model, accept_identity=accept_identity)[0]
+
+
+def fuse_verbosely(model: Model, *, accept_identity: bool = False) -> tuple[Model, Fusion]:
+    """As `fuse`, and also return what was done."""
+    fusion = fuse_network(network_of(model), accept_identity=accept_identity)
+    logger.info("%s", fusion.message)
+    if not isinstance(model, ParagonModelDescriptor):
+        return fusion.network, fusion  # pyright: ignore[reportReturnType] - a network comes back for a network
+    network = fusion.network
+    report = replace(
+        model.report,
+        fused=network.fused,
+        hyperparameters=network.hyperparameters,
+        parameters=sum(parameter.numel() for parameter in network.parameters()),
+    )
+    return ParagonModelDescriptor(Opened(network, model.layout, report)), fusion
+
+
+def save(
+    model: ParagonModelDescriptor | nn.Module,
+    path: str | os.PathLike[str],
+    *,
+    overwrite: bool = False,
+    hint_tensors: bool = True,
+) -> None:
+    """Save a model as safetensors in the family's own key format, with everything a loader must know.
+
+    Args:
+        model: a descriptor or a network of the family.
+        path: ends in ``.safetensors``.
+        overwrite: replace an existing file (otherwise `OutputExistsError`).
+        hint_tensors: also store the values that shapes do not prove as small tensors, for loaders that cannot see
+            metadata. Strict loaders of the original training framework refuse unknown tensors: switch it off for them.
+    """
+    network = network_of(model)
+    state = network.state_dict()
+    layout = identify(state)
+    if layout is None:
+        raise FusionError("the network's tensors are no longer those of a known layout; it cannot be saved")
+    hints = {name: network.hyperparameters[name] for name in OPTIONS if network.hyperparameters.get(name) is not None}
+    metadata = {"paragonsr.layout": layout.id, "paragonsr.fused": str(network.fused).lower()}
+    write_checkpoint(path, state, hints=hints, metadata=metadata, hint_tensors=hint_tensors, overwrite=overwrite)
+
+
+def network_of(model: object) -> SRNetwork:
+    """The network inside a descriptor, or the network itself."""
+    network = getattr(model, "model", model)
+    if not isinstance(network, SRNetwork):
+        raise InvalidOptionError(f"{type(network).__name__} is not a network of the ParagonSR family")
+    return network
+
+
+def _overrides(
+    scale: int | None, alpha: float | None, window_size: int | None, use_norm: bool | None, attention: str | None
+) -> dict[str, object]:
+    return {
+        "scale": scale,
+        "alpha": alpha,
+        "window_size": window_size,
+        "use_norm": use_norm,
+        "attention": attention,
+    }

@@ -1,0 +1,71 @@
+"""From a layout and a state dict to a network, checked tensor by tensor before anything is allocated."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from .errors import StateMismatchError
+from .layouts.base import Hyper, Layout
+from .networks.base import SRNetwork
+
+_MAX_BLOCKS = 4096
+
+
+def build(layout: Layout, hyper: Hyper, state: Mapping[str, Tensor], where: str) -> SRNetwork:
+    """Build the network of ``hyper`` and give it the tensors of ``state`` as float32 copies.
+
+    Returns:
+        The network in evaluation mode, on the CPU, without gradients.
+
+    Raises:
+        StateMismatchError: tensors are missing, unexpected, misshapen or of a wrong kind; nothing was allocated.
+    """
+    if hyper.get("num_groups", 1) * hyper.get("num_blocks", 1) > min(_MAX_BLOCKS, len(state)):
+        raise StateMismatchError(f"{where}: its block numbers do not count up from 0; the file is damaged")
+    try:
+        with torch.device("meta"):  # shapes only: a lying header cannot make us allocate
+            network = layout.network(**hyper)
+    except (ValueError, RuntimeError, ZeroDivisionError, AssertionError) as error:
+        raise StateMismatchError(f"{where}: no {layout.id} model has such sizes ({error})") from error
+    expected = network.state_dict()
+    _compare(layout, expected, state, where)
+    network.load_state_dict({key: _copied(state[key]) for key in expected}, assign=True)
+    return network.eval().requires_grad_(False)
+
+
+def _copied(tensor: Tensor) -> Tensor:
+    dtype = torch.float32 if tensor.is_floating_point() else tensor.dtype
+    return tensor.detach().to("cpu", dtype, copy=True).contiguous()
+
+
+def _compare(layout: Layout, expected: Mapping[str, Tensor], state: Mapping[str, Tensor], where: str) -> None:
+    missing = sorted(expected.keys() - state.keys())
+    unexpected = sorted(state.keys() - expected.keys())
+    misshapen = [
+        f"{key} is {list(state[key].shape)}, not {list(expected[key].shape)}"
+        for key in expected
+        if key in state and state[key].shape != expected[key].shape
+    ]
+    mistyped = [
+        f"{key} is {state[key].dtype}, not {expected[key].dtype}"
+        for key in expected
+        if key in state and state[key].is_floating_point() != expected[key].is_floating_point()
+    ]
+    faults = [
+        f"{len(found)} {what} ({', '.join(found[:3])}{', ...' if len(found) > 3 else ''})"
+        for what, found in (
+            ("missing", missing),
+            ("unexpected", unexpected),
+            ("of a wrong shape", misshapen),
+            ("of a wrong type", mistyped),
+        )
+        if found
+    ]
+    if faults:
+        raise StateMismatchError(
+            f"{where}: looks like layout {layout.id}, but of its tensors {'; '.join(faults)}; "
+            "the file is damaged or was saved by a modified network"
+        )

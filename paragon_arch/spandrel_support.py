@@ -1,0 +1,104 @@
+"""The family's layouts as architectures of spandrel's registry."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+from spandrel import (
+    MAIN_REGISTRY,
+    Architecture,
+    ArchSupport,
+    ImageModelDescriptor,
+    ModelTiling,
+    SizeRequirements,
+)
+from torch import Tensor
+
+from .checkpoint import unwrap
+from .errors import ParagonWarning
+from .inspection import Inspection
+from .layouts import LAYOUTS, identify
+from .layouts.base import Layout
+from .loading import Opened, open_checkpoint
+from .networks.base import SRNetwork
+
+_MINIMUM = 8
+"""Smallest side that tools should feed to layouts without windows; smaller pictures are mostly border."""
+
+
+class ParagonArchitecture(Architecture[SRNetwork]):
+    """One layout as spandrel sees it."""
+
+    def __init__(self, layout: Layout) -> None:
+        self.layout = layout
+        super().__init__(
+            id=f"{layout.generation}-{layout.id}", name=f"{layout.generation} {layout.id}", detect=self._is_mine
+        )
+
+    def _is_mine(self, state_dict: Mapping[str, Any]) -> bool:
+        # other loaders unwrap less than we do: try again on what we would read
+        return identify(unwrap_tolerantly(state_dict)) is self.layout
+
+    def load(self, state_dict: Mapping[str, Any]) -> ParagonModelDescriptor:
+        """Load a state dict that `detect` accepted; what it does not say is guessed with a `ParagonWarning`."""
+        opened = open_checkpoint(state_dict, {}, on_ambiguous="guess")
+        for problem in opened.report.problems:
+            warnings.warn(problem, ParagonWarning, stacklevel=2)
+        return ParagonModelDescriptor(opened)
+
+
+class ParagonModelDescriptor(ImageModelDescriptor[SRNetwork]):
+    """spandrel's descriptor plus ``report``, which says what the model is and which source decided each value."""
+
+    def __init__(self, opened: Opened) -> None:
+        network = opened.network
+        self.report: Inspection = opened.report
+        self.layout: Layout = opened.layout
+        super().__init__(
+            network,
+            network.state_dict(),
+            architecture=ARCHITECTURES[opened.layout.id],
+            purpose="Restoration" if network.scale == 1 else "SR",
+            tags=_tags(opened.report),
+            supports_half=network.traits.half,
+            supports_bfloat16=network.traits.bfloat16,
+            scale=network.scale,
+            input_channels=network.hyperparameters.get("in_channels", 3),
+            output_channels=network.hyperparameters.get("in_channels", 3),
+            size_requirements=size_requirements(network),
+            tiling=ModelTiling.DISCOURAGED if network.traits.global_statistics else ModelTiling.SUPPORTED,
+        )
+
+
+def size_requirements(network: SRNetwork) -> SizeRequirements:
+    """Window layouts want whole windows (the network pads with zeros where the caller does not)."""
+    window = network.traits.window
+    if window is None:
+        return SizeRequirements(minimum=_MINIMUM)
+    return SizeRequirements(minimum=window, multiple_of=window)
+
+
+def _tags(report: Inspection) -> list[str]:
+    tags = [report.layout, report.variant or "custom size"]
+    if report.fusible:
+        tags.append("fused" if report.fused else "unfused")
+    tags += [f"{name} {item.value}" for name, item in report.values.items() if name != "scale"]
+    return tags
+
+
+def unwrap_tolerantly(state_dict: Mapping[str, Any]) -> dict[str, Tensor]:
+    """The tensors of somebody else's state dict; {} if it is of no use."""
+    return unwrap(state_dict, tolerant=True)[0]
+
+
+ARCHITECTURES: dict[str, ParagonArchitecture] = {layout.id: ParagonArchitecture(layout) for layout in LAYOUTS}
+
+
+def register() -> None:
+    """Make spandrel's loaders recognise the family. Calling it again, from any copy of this package, is harmless."""
+    MAIN_REGISTRY.add(
+        *(ArchSupport.from_architecture(architecture) for architecture in ARCHITECTURES.values()),
+        ignore_duplicates=True,
+    )
