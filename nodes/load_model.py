@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import paragon_arch
 from spandrel import ImageModelDescriptor
+
+import paragon_arch
 
 from . import host
 
