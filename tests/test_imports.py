@@ -57,7 +57,7 @@ def test_imports_point_downwards(folder: str, forbidden: set[str]) -> None:
 
 
 def test_deploy_names_itself_only_relatively() -> None:
-    """It is `deploy` in a checkout and `paragonsr` when installed: any other way of naming it fails in one of the two."""
+    """It is `deploy` in a checkout and `paragonsr` when installed: any other name fails in one of them."""
     for file in (ROOT / "deploy").rglob("*.py"):
         depth = len(file.relative_to(ROOT).parts) - 1
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
