@@ -76,8 +76,10 @@ RELEASE = Layout(
     dates="2025-12-27 to 2026",
     network=ParagonSR2Release,
     # a photo is that of v10 and release alike: same keys, same function
-    matches=lambda state: _block_type(state) in ("photo", "pro")
-    or (_block_type(state) in ("realtime", "stream") and state.has(BLOCK + "scale.gamma")),
+    matches=lambda state: (
+        _block_type(state) in ("photo", "pro")
+        or (_block_type(state) in ("realtime", "stream") and state.has(BLOCK + "scale.gamma"))
+    ),
     read=_read,
     variants=(REALTIME, STREAM, PHOTO, PRO),
     unknowns=(_ALPHA, _WINDOW),

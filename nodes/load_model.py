@@ -1,0 +1,82 @@
+"""Load ParagonSR Model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from spandrel import ImageModelDescriptor
+
+import paragon_arch
+
+from . import host
+
+AUTOMATIC = 0  # a scale of 0 leaves the decision to the file
+AUTOMATIC_ALPHA = -1.0
+
+
+class LoadModel:
+    """Choose a checkpoint of any ParagonSR generation; what it is gets recognised from the file."""
+
+    CATEGORY = "ParagonSR"
+    DESCRIPTION = "Loads a ParagonSR or ParagonSR2 checkpoint of any generation as a standard upscale model."
+    FUNCTION = "load"
+    RETURN_TYPES = ("UPSCALE_MODEL", "STRING")
+    RETURN_NAMES = ("upscale_model", "info")
+    OUTPUT_TOOLTIPS = (
+        "The model, for any node that upscales with a model, core's own included.",
+        "What was recognised, and where each value came from. Connect it to Preview Any to read it.",
+    )
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, dict[str, tuple[Any, ...]]]:  # noqa: N802  (ComfyUI's name)
+        """The node's widgets, in ComfyUI's form."""
+        return {
+            "required": {
+                "model_name": (
+                    host.model_names(),
+                    {"tooltip": "A .safetensors, .pth or .ckpt file in models/upscale_models."},
+                )
+            },
+            "optional": {
+                "scale": (
+                    "INT",
+                    {
+                        "default": AUTOMATIC,
+                        "min": AUTOMATIC,
+                        "max": 16,
+                        "advanced": True,
+                        "tooltip": "Enlargement. 0 (default): as the file says, or as measured. Give it where the file "
+                        "does not say; a value that the file contradicts is refused.",
+                    },
+                ),
+                "alpha": (
+                    "FLOAT",
+                    {
+                        "default": AUTOMATIC_ALPHA,
+                        "min": AUTOMATIC_ALPHA,
+                        "max": 1.0,
+                        "step": 0.05,
+                        "advanced": True,
+                        "tooltip": "Strength of the filter in front of the upsampler, 0 to 1. Below 0 (default -1): as "
+                        "the file says, else the layout's default. A model wants the value it was trained with.",
+                    },
+                ),
+            },
+        }
+
+    def load(
+        self, model_name: str, scale: int = AUTOMATIC, alpha: float = AUTOMATIC_ALPHA
+    ) -> tuple[ImageModelDescriptor[Any], str]:
+        """Load `model_name` and return (descriptor, text); errors are those of `paragon_arch.load`."""
+        descriptor = paragon_arch.load(
+            host.model_path(model_name),
+            scale=None if scale == AUTOMATIC else scale,
+            alpha=None if alpha < 0 else alpha,
+        )
+        return host.as_upscale_model(descriptor), describe(model_name, descriptor)
+
+
+def describe(name: str, descriptor: ImageModelDescriptor[Any]) -> str:
+    """A few lines for people: file, architecture, scale, and the descriptor's tags."""
+    lines = [name, f"{descriptor.architecture.name}, {descriptor.scale}x", *descriptor.tags]
+    return "\n".join(lines)
