@@ -1,0 +1,58 @@
+"""What a sub-command is, and the options that several of them share."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Command:
+    """One sub-command; `paragonsr.cli.COMMANDS` lists them all."""
+
+    name: str
+    summary: str
+    """One line for the list of commands."""
+    manual: str
+    """What it does, above the options."""
+    examples: str
+    """Below the options. ``%(prog)s`` stands for the program and the command."""
+    configure: Callable[[argparse.ArgumentParser], None]
+    """Adds the arguments."""
+    run: Callable[[argparse.Namespace], int]
+    """Does the work and returns the exit code. Imports the libraries itself, so that ``--help`` need not wait."""
+
+
+def add_overrides(parser: argparse.ArgumentParser) -> None:
+    """Options for what a checkpoint may not say."""
+    group = parser.add_argument_group(
+        "values that a checkpoint may not store",
+        "Each is taken from the first source that knows it: the option here, a hint in the file, the tensors' shapes, "
+        "the file's name, a measurement on the model, the layout's default.",
+    )
+    group.add_argument("--scale", type=positive_int, metavar="N", help="scale that the model was made for")
+    group.add_argument("--alpha", type=float, metavar="A", help="strength of the sharpening in the Magic resampler")
+    group.add_argument("--window-size", type=positive_int, metavar="W", help="side of the attention windows")
+
+
+def overrides(args: argparse.Namespace) -> dict[str, Any]:
+    """Keyword arguments for `paragon_arch.load` and `inspect` from the options of `add_overrides`."""
+    return {"scale": args.scale, "alpha": args.alpha, "window_size": args.window_size}
+
+
+def positive_int(text: str) -> int:
+    """An integer of at least one, for argparse."""
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not 1 or more")
+    return value
+
+
+def positive_float(text: str) -> float:
+    """A number above zero, for argparse."""
+    value = float(text)
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is not a number above 0")
+    return value

@@ -1,0 +1,66 @@
+"""``fuse``: write the inference form of a checkpoint."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from ..command import Command, add_overrides, overrides
+from ..exit_codes import ExitCode
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments."""
+    parser.add_argument("input", metavar="IN", type=Path, help="checkpoint to fuse")
+    parser.add_argument("-o", "--output", metavar="OUT", type=Path, required=True, help="file to write (.safetensors)")
+    parser.add_argument("--overwrite", action="store_true", help="replace OUT if it exists")
+    parser.add_argument(
+        "--accept-identity-kernel",
+        action="store_true",
+        help="fuse a dynamic layout although its kernels were never tracked in training; they stay the identity",
+    )
+    parser.add_argument(
+        "--no-hint-tensors",
+        action="store_true",
+        help="do not add the small tensors that tell other programs scale and alpha (metadata is written anyway)",
+    )
+    add_overrides(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Load, fuse, write."""
+    import paragon_arch
+    from paragon_arch.errors import OutputError
+    from paragon_engine.progress import log
+    from paragon_engine.upscale import refuse_existing
+
+    if args.output.suffix != ".safetensors":
+        raise OutputError(f"{args.output}: only .safetensors is written; name the output *.safetensors")
+    refuse_existing(args.input, args.output, overwrite=args.overwrite)
+    model = paragon_arch.load(args.input, **overrides(args))
+    if model.report.fused:
+        log.info("%s: fused already; the output holds the same weights", args.input)
+    elif not model.report.fusible:
+        log.info(
+            "%s: layout %s has nothing to fuse; the output holds the same weights", args.input, model.report.layout
+        )
+    else:
+        model = paragon_arch.fuse(model, accept_identity=args.accept_identity_kernel)
+    paragon_arch.save(model, args.output, overwrite=args.overwrite, hint_tensors=not args.no_hint_tensors)
+    log.info("%s: written", args.output)
+    return ExitCode.OK
+
+
+COMMAND = Command(
+    name="fuse",
+    summary="write the fused (inference) form of a checkpoint",
+    manual="""\
+Fold the training-time branches of a checkpoint into single convolutions. The result is checked against the original
+before it is written, keeps the family's own keys, and loads wherever fused checkpoints of the layout do. The input is
+never changed.""",
+    examples="""\
+  %(prog)s 2xNano.safetensors -o 2xNano_fused.safetensors
+  %(prog)s --scale 4 unnamed.pth -o 4x_fused.safetensors""",
+    configure=configure,
+    run=run,
+)

@@ -1,0 +1,90 @@
+"""Everything that the program says to a person: notes and errors on standard error, tables on standard output."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from .exit_codes import ExitCode
+
+if TYPE_CHECKING:
+    from paragon_engine.progress import Progress
+
+_CLEAR_LINE = "\r\x1b[K"
+
+
+class _Handler(logging.Handler):
+    """Log records as single lines, without tearing the progress line."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        clear = _CLEAR_LINE if sys.stderr.isatty() else ""
+        prefix = f"{record.levelname.lower()}: " if record.levelno >= logging.WARNING else ""
+        text = record.getMessage()
+        if record.exc_info:
+            text += "\n" + logging.Formatter().formatException(record.exc_info)
+        sys.stderr.write(f"{clear}{prefix}{text}\n")
+
+
+@contextmanager
+def messages(*, quiet: bool) -> Iterator[None]:
+    """Show the project's log and its warnings on standard error for the duration of the block."""
+    logger, handler = logging.getLogger("paragonsr"), _Handler()
+    level, propagate = logger.level, logger.propagate
+    logger.addHandler(handler)
+    logger.setLevel(logging.WARNING if quiet else logging.INFO)
+    logger.propagate = False
+    try:
+        with warnings.catch_warnings():
+            warnings.showwarning = _show_warning
+            yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
+        logger.propagate = propagate
+
+
+def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
+    logging.getLogger("paragonsr").warning("%s", message)
+
+
+def progress(*, quiet: bool) -> Progress:
+    """Where a command reports its progress to."""
+    from paragon_engine.progress import Progress, TerminalProgress
+
+    return Progress() if quiet else TerminalProgress()
+
+
+def report(error: BaseException, code: ExitCode) -> ExitCode:
+    """Tell an error in one line and return its exit code."""
+    clear = _CLEAR_LINE if sys.stderr.isatty() else ""
+    sys.stderr.write(f"{clear}error: {describe(error, code)}\n")
+    return code
+
+
+def describe(error: BaseException, code: ExitCode) -> str:
+    """An error in one line, with the option that settles it where there is one."""
+    if code is ExitCode.CANCELLED:
+        return "stopped; nothing half-made was left behind"
+    text = " ".join(str(error).split()) or type(error).__name__
+    if code is ExitCode.UNEXPECTED and not isinstance(error, MemoryError):
+        text = f"unexpected {type(error).__name__}: {text} (PARAGONSR_DEBUG=1 shows where)"
+    option = getattr(error, "option", None)
+    if option is not None and (flag := "--" + option.replace("_", "-")) not in text:
+        likely = ", ".join(f"{value:g}" for value in getattr(error, "candidates", ()))
+        text += f" (give {flag}{f'; likeliest first: {likely}' if likely else ''})"
+    return text
+
+
+def say(text: str) -> None:
+    """Write a line of results."""
+    sys.stdout.write(text + "\n")
+
+
+def columns(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Rows of cells as aligned lines."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]

@@ -1,0 +1,58 @@
+"""Exit codes: the one table behind the program's behaviour, its ``--help`` and its manual."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """What the program's exit status means."""
+
+    OK = 0
+    UNEXPECTED = 1
+    USAGE = 2
+    CHECKPOINT = 3
+    LAYOUT = 4
+    OPTION = 5
+    IMAGE = 6
+    OUTPUT = 7
+    FUSION = 8
+    PARTIAL = 9
+    CANCELLED = 130
+
+
+MEANINGS = {
+    ExitCode.OK: "done",
+    ExitCode.UNEXPECTED: "an unexpected error (a bug, or out of memory)",
+    ExitCode.USAGE: "wrong usage of the command line",
+    ExitCode.CHECKPOINT: "a model file is missing, damaged, unsafe or of an unknown format",
+    ExitCode.LAYOUT: "the file's tensors are not a model of the family, or one that is not supported",
+    ExitCode.OPTION: "a value is needed or invalid, e.g. the scale is ambiguous: the message names the option",
+    ExitCode.IMAGE: "a picture cannot be read",
+    ExitCode.OUTPUT: "the output cannot be written, or exists already",
+    ExitCode.FUSION: "fusing was refused or its check failed",
+    ExitCode.PARTIAL: "some pictures of a folder failed; the others are done",
+    ExitCode.CANCELLED: "stopped by the user",
+}
+
+
+def exit_code(error: BaseException) -> ExitCode:
+    """The exit code for an exception."""
+    from paragon_arch import errors  # here, so that --help need not wait for PyTorch
+
+    classes: dict[type[BaseException], ExitCode] = {
+        errors.CheckpointError: ExitCode.CHECKPOINT,
+        errors.LayoutError: ExitCode.LAYOUT,
+        errors.OptionError: ExitCode.OPTION,
+        errors.ImageError: ExitCode.IMAGE,
+        errors.OutputError: ExitCode.OUTPUT,
+        errors.FusionError: ExitCode.FUSION,
+        errors.CancelledError: ExitCode.CANCELLED,
+        KeyboardInterrupt: ExitCode.CANCELLED,
+    }
+    return next((code for kind, code in classes.items() if isinstance(error, kind)), ExitCode.UNEXPECTED)
+
+
+def table() -> str:
+    """The codes and their meanings, one a line."""
+    return "\n".join(f"  {code.value:>3}  {meaning}" for code, meaning in MEANINGS.items())

@@ -1,0 +1,251 @@
+"""Running a network over an image in overlapping tiles.
+
+Neighbouring tiles overlap. Half of the overlap on either side of a seam is context: where it covers the network's
+receptive field, the result equals the untiled one. Where a network sees further than that (or uses statistics of the
+whole image), the seam is feathered over the inner half of the overlap instead, and the result is an approximation.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from itertools import product
+from typing import Any, Literal
+
+import torch
+from spandrel import ImageModelDescriptor, ModelTiling
+from torch import Tensor
+
+from paragon_arch.errors import InvalidOptionError
+
+from .memory import fits
+from .progress import Progress, log
+
+TileSize = int | Literal["auto"] | None
+"""Side of a tile in input pixels, its context included; 0 or None for the whole image at once."""
+
+AUTO_TILE = 512
+"""Tile that "auto" takes where the whole image does not fit."""
+MIN_TILE = 32
+"""Running out of memory does not shrink tiles below this."""
+MAX_OVERLAP = 128
+"""Largest overlap chosen without being asked; a wider receptive field is feathered."""
+UNLIMITED_OVERLAP = 64
+"""Overlap where the receptive field has no limit."""
+
+
+@dataclass(frozen=True)
+class Span:
+    """One tile along one axis, in input pixels."""
+
+    start: int
+    stop: int
+    """The network sees start..stop."""
+    first: int
+    last: int
+    """Its result counts from first to last, half of which is given to the neighbour within `ramp` of an inner seam."""
+    ramp_in: int
+    ramp_out: int
+    """Length of the feathered zone at either end; 0 at the image's edge and where the seam is cut hard."""
+
+    def weights(self, scale: int) -> Tensor:
+        """Weight of each output pixel from first to last; the weights of all tiles sum to one everywhere."""
+        weight = torch.ones((self.last - self.first) * scale)
+        for length, end in ((self.ramp_in, False), (self.ramp_out, True)):
+            count = length * scale
+            if count:
+                rise = (torch.arange(count) + 0.5) / count
+                weight[-count if end else 0 : None if end else count] *= rise.flip(0) if end else rise
+        return weight
+
+
+def spans(length: int, tile: int, overlap: int, *, radius: int | None, align: int = 1) -> list[Span]:
+    """Cut an axis into tiles of equal steps.
+
+    Args:
+        length: pixels of the axis.
+        tile: most pixels of a tile.
+        overlap: pixels that neighbours share; half a tile at most is used.
+        radius: receptive field; None if unlimited.
+        align: every tile starts at a multiple of this.
+    """
+    if length <= tile:
+        return [Span(0, length, 0, length, 0, 0)]
+    overlap = min(overlap, tile // 2)
+    largest = max(align, (tile - overlap) // align * align)
+    count = -(-(length - overlap) // largest)
+    step = -(-(length - overlap) // (count * align)) * align
+    half = overlap // 2
+    context = radius if radius is not None and radius <= half else overlap // 4
+    reach = min(half - context, step // 2)  # the seam is feathered this far to either side
+    starts = range(0, length - overlap, step)
+    result: list[Span] = []
+    for start in starts:
+        stop = length if start == starts[-1] else start + step + overlap
+        first = start + half - reach if start else 0
+        last = length if stop == length else start + step + half + reach
+        result.append(Span(start, stop, first, last, 2 * reach if start else 0, 0 if stop == length else 2 * reach))
+    return result
+
+
+def receptive_field(model: ImageModelDescriptor[Any]) -> int | None:
+    """Radius in input pixels that an output depends on; None if it is unlimited or the network does not say."""
+    measure = getattr(model.model, "receptive_field", None)
+    return measure() if callable(measure) else None  # pyright: ignore[reportReturnType]
+
+
+def attention_window(model: ImageModelDescriptor[Any]) -> int | None:
+    """Side of the attention windows in input pixels, which lie on the image's grid; None without windows."""
+    return getattr(getattr(model.model, "traits", None), "window", None)
+
+
+def default_overlap(model: ImageModelDescriptor[Any]) -> int:
+    """Overlap in input pixels that makes tiling exact, if that is affordable; `MAX_OVERLAP` at most."""
+    radius = receptive_field(model)
+    return UNLIMITED_OVERLAP if radius is None else min(2 * radius, MAX_OVERLAP)
+
+
+def is_exact(model: ImageModelDescriptor[Any], overlap: int) -> bool:
+    """Whether tiles with this overlap give the same result as the untiled network."""
+    radius = receptive_field(model)
+    return radius is not None and overlap // 2 >= radius
+
+
+def choose_tile(model: ImageModelDescriptor[Any], x: Tensor, tile: TileSize) -> int:
+    """Settle the tile for an image ``x`` (N, C, H, W): a positive number, the whole image included.
+
+    Raises:
+        InvalidOptionError: the tile is negative or too small to be of use.
+    """
+    whole = max(x.shape[-2:])
+    if tile == "auto":
+        untiled = model.tiling == ModelTiling.INTERNAL or fits(
+            model.model, x, scale=model.scale, device=model.device, window=attention_window(model)
+        )
+        return whole if untiled else min(whole, AUTO_TILE)
+    if not tile:
+        return whole
+    if tile < MIN_TILE:
+        raise InvalidOptionError(f"tile {tile} is too small: give at least {MIN_TILE}, 0 for untiled, or auto")
+    return tile
+
+
+def upscale_tensor(
+    model: ImageModelDescriptor[Any],
+    x: Tensor,
+    *,
+    tile: TileSize = "auto",
+    overlap: int | None = None,
+    progress: Progress | None = None,
+) -> Tensor:
+    """Run a model over a batch, in tiles if asked to or needed.
+
+    A tile for which memory runs out is cut into smaller ones, and so are all that follow; none is ever skipped.
+
+    Args:
+        model: the descriptor, on the device that does the work; it may be on another one than ``x``.
+        x: ``(N, C, H, W)``, 0..1.
+        tile: side of a tile in input pixels; 0 or None for untiled; "auto" for untiled where that fits.
+        overlap: input pixels shared by neighbours; None for the one that makes tiling exact, up to `MAX_OVERLAP`.
+        progress: advanced by tiles; may cancel.
+
+    Returns:
+        ``(N, C, H*scale, W*scale)`` in 0..1, float32 on the device of ``x``.
+
+    Raises:
+        InvalidOptionError: a tile or overlap that makes no sense.
+        MemoryError: not even the smallest tile fits.
+        CancelledError: progress was cancelled.
+    """
+    size = choose_tile(model, x, tile)
+    if overlap is not None and overlap < 0:
+        raise InvalidOptionError(f"overlap {overlap} is negative: give 0 or more pixels")
+    worker = _Tiler(model, size, default_overlap(model) if overlap is None else overlap)
+    with torch.inference_mode():
+        return worker.run(x, progress or Progress())
+
+
+class _Tiler:
+    """Keeps the tile size that has proved to fit."""
+
+    def __init__(self, model: ImageModelDescriptor[Any], tile: int, overlap: int) -> None:
+        self._model, self._tile, self._overlap = model, tile, overlap
+        self._align = math.lcm(model.size_requirements.multiple_of, attention_window(model) or 1)
+        self._told = False
+
+    def run(self, x: Tensor, progress: Progress) -> Tensor:
+        """Upscale ``x``, which may itself be a tile for which memory ran out."""
+        rows, columns = (self._spans(length) for length in x.shape[-2:])
+        if len(rows) * len(columns) > 1:
+            self._tell()
+        progress.start(len(rows) * len(columns))
+        scale = self._model.scale
+        shape = (*x.shape[:-2], x.shape[-2] * scale, x.shape[-1] * scale)
+        out = torch.zeros(shape, dtype=torch.float32, device=x.device)
+        for row, column in product(rows, columns):
+            progress.raise_if_cancelled()
+            part = x[..., row.start : row.stop, column.start : column.stop]
+            result = self._attempt(part)
+            if result is None:
+                result = self.run(part, progress.part())
+            else:
+                progress.advance()
+            _paste(out, result, row, column, scale)
+        return out
+
+    def _spans(self, length: int) -> list[Span]:
+        return spans(length, self._tile, self._overlap, radius=receptive_field(self._model), align=self._align)
+
+    def _attempt(self, part: Tensor) -> Tensor | None:
+        """Result of one tile, in float32 on its own device; None if it must be cut smaller."""
+        if max(part.shape[-2:]) > self._tile + self._align:
+            return None
+        try:
+            return self._model(part.to(self._model.device, self._model.dtype)).to(part.device, torch.float32)
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+        # outside the handler, so that the failed run's tensors are gone
+        self._shrink(part)
+        return None
+
+    def _shrink(self, part: Tensor) -> None:
+        if self._model.device.type == "cuda":
+            torch.cuda.empty_cache()
+        smaller = min(self._tile, max(part.shape[-2:])) // 2
+        if smaller < MIN_TILE:
+            raise MemoryError(f"out of memory on {self._model.device}, even with tiles of {self._tile} pixels")
+        log.warning("out of memory on %s: going on with tiles of %d pixels", self._model.device, smaller)
+        self._tile = smaller
+
+    def _tell(self) -> None:
+        """Say once whether the tiles change the result."""
+        if self._told:
+            return
+        self._told = True
+        if is_exact(self._model, min(self._overlap, self._tile // 2)):
+            log.info("tiles of %d, overlap %d: equal to the untiled result", self._tile, self._overlap)
+            return
+        radius = receptive_field(self._model)
+        reach = "the whole image" if radius is None else f"{radius} pixels around each"
+        log.info("tiles of %d, overlap %d: approximate, the model sees %s", self._tile, self._overlap, reach)
+
+
+def _paste(out: Tensor, result: Tensor, row: Span, column: Span, scale: int) -> None:
+    """Add the part of a tile's result that counts, with its weights."""
+    (top, bottom), (left, right) = (
+        ((span.first - span.start) * scale, (span.last - span.start) * scale) for span in (row, column)
+    )
+    part = result[..., top:bottom, left:right]
+    for span, axis in ((row, (-1, 1)), (column, (1, -1))):
+        if span.ramp_in or span.ramp_out:
+            part = part * span.weights(scale).to(part.device).view(axis)
+    out[..., row.first * scale : row.last * scale, column.first * scale : column.last * scale] += part
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory ran out, on whichever device."""
+    if isinstance(error, (MemoryError, torch.cuda.OutOfMemoryError)):
+        return True
+    text = str(error).lower()
+    return any(phrase in text for phrase in ("out of memory", "not enough memory", "can't allocate memory"))
