@@ -57,8 +57,8 @@ def gradients(grey: Tensor) -> Tensor:
 
 def log_spectrum(grey: Tensor) -> Tensor:
     """``log(|FFT| + 1e-8)`` of each image, orthonormal, zero frequency at (0, 0)."""
-    spectrum: Tensor = torch.fft.fft2(grey, norm="ortho")
-    return torch.log(spectrum.abs() + 1e-8)
+    magnitude = torch.fft.fft2(grey, norm="ortho").abs()
+    return torch.log(magnitude + 1e-8)  # pyright: ignore[reportUnknownArgumentType]  torch.fft is not annotated
 
 
 class MagicResize(nn.Module):
@@ -273,9 +273,10 @@ class MUNet4Branch(MUNet):
 
     def spectrum(self, grey: Tensor) -> Tensor:
         """Log spectrum with the zero frequency in the middle."""
-        dims = (0, 1, 2, 3) if self.compat_batch_shift else (2, 3)
-        shifted: Tensor = torch.fft.fftshift(log_spectrum(grey), dim=dims)
-        return shifted
+        spectrum = log_spectrum(grey)
+        batch, _, height, width = spectrum.shape
+        spectrum = torch.roll(spectrum, (height // 2, width // 2), dims=(2, 3))
+        return torch.roll(spectrum, batch // 2, dims=0) if self.compat_batch_shift else spectrum
 
     def features(self, x: Tensor) -> list[Tensor]:
         features = self.encode(x)
