@@ -1,0 +1,130 @@
+"""Every official variant at every scale has the original's keys, shapes and parameter count, before and after fusion."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from paragon_arch.layouts import LAYOUTS, State, identify
+from paragon_arch.layouts.base import Layout, Variant
+
+PREFIXES = ("paragonsr2_static_", "paragonsr_v2_", "paragonsr2v2_", "paragonsr2_", "paragonsr_")
+
+BY_ID = {layout.id: layout for layout in LAYOUTS}
+
+
+def key_hash(state: dict[str, torch.Tensor]) -> str:
+    lines = sorted(f"{key}:{'x'.join(map(str, value.shape))}" for key, value in state.items())
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def describe(network: nn.Module) -> dict[str, Any]:
+    state = network.state_dict()
+    return {
+        "keys": len(state),
+        "numel": sum(value.numel() for value in state.values()),
+        "sha256": key_hash(state),
+        "params": sum(parameter.numel() for parameter in network.parameters()),
+    }
+
+
+def build(layout: Layout, variant: Variant, scale: int, **options: Any) -> nn.Module:
+    with torch.device("meta"):
+        return layout.network(**{**variant.shape, "scale": scale, **options})
+
+
+def candidates(official: str, factory: str) -> list[tuple[Layout, Variant]]:
+    """Our variants that could be this factory of this layout; several where a name changed its size."""
+    name = next(factory.removeprefix(prefix) for prefix in PREFIXES if factory.startswith(prefix))
+    ids = {
+        "v2-hybrid-attn-global": ["v2-hybrid-attn"],
+        "v2-hybrid-attn-window": ["v2-hybrid-attn"],
+        "v2-v9a": ["v2-v10", "v2-release"],
+        "v2-v10": ["v2-v10", "v2-release"],
+        "v2-atd": ["v2-atd", "v2-release"],
+        "v2-atd-norm1d": ["v2-atd-norm1d", "v2-atd", "v2-release"],
+        "v2-hybrid-rms": ["v2-hybrid-rms", "v2-hybrid-gn"],  # without norm they are the same
+    }.get(official, [official])
+    return [(BY_ID[i], variant) for i in ids for variant in BY_ID[i].variants if variant.name == name]
+
+
+def entries(shared: Path) -> list[tuple[str, str, int, dict[str, Any]]]:
+    table = json.loads((shared / "spec" / "variants.json").read_text())
+    return [
+        (layout["layout"], variant["factory"], int(scale), facts)
+        for layout in table["layouts"]
+        for variant in layout["variants"]
+        for scale, facts in variant["scales"].items()
+        if not layout["layout"].startswith("munet")
+    ]
+
+
+def windowed(variant: Variant) -> dict[str, Any]:
+    """Window layouts need some window to have attention keys; its size does not show in them."""
+    return {"window_size": 16} if variant.shape.get("variant") in ("photo", "pro") else {}
+
+
+def test_official_variants_agree(shared: Path) -> None:
+    checked, wrong = 0, list[str]()
+    for official, factory, scale, facts in entries(shared):
+        found = candidates(official, factory)
+        assert found, f"{official} {factory}: no variant of ours"
+        described = [
+            (layout, variant, describe(build(layout, variant, scale, **windowed(variant)))) for layout, variant in found
+        ]
+        plain = {key: facts[key] for key in ("keys", "numel", "sha256", "params")}
+        match = [(layout, variant) for layout, variant, mine in described if mine == plain]
+        if not match:
+            wrong.append(f"{official} {factory} x{scale}: {plain} is none of {[mine for *_, mine in described]}")
+            continue
+        checked += 1
+        if facts.get("fused") and facts["fused"]["sha256"] != facts["sha256"]:
+            layout, variant = match[0]
+            fused = describe(build(layout, variant, scale, fused=True, **windowed(variant)))
+            expected = facts["fused"]
+            if any(fused[key] != expected[key] for key in ("keys", "numel", "sha256")):
+                wrong.append(f"{official} {factory} x{scale} fused: {expected} is not {fused}")
+    assert not wrong, "\n".join(wrong[:5])
+    assert checked > 200
+
+
+@pytest.mark.parametrize("layout", LAYOUTS, ids=lambda layout: layout.id)
+def test_variants_are_recognised_and_read_back(layout: Layout) -> None:
+    """Detection finds each variant's own layout and recovers its hyper-parameters, fused and unfused."""
+    for variant in layout.variants:
+        for fused in (False, True):
+            options = {"fused": True} if fused else {}
+            try:
+                state = State(build(layout, variant, 2, **options, **windowed(variant)).state_dict())
+            except TypeError:
+                assert fused, f"{layout.id} {variant.name}"  # layouts without a fuse step take no such argument
+                continue
+            assert identify(state) is layout, f"{layout.id} {variant.name} fused={fused}"
+            hyper = layout.read(state)
+            read = {key: hyper.get(key) for key in variant.shape if key != "transformer"}
+            assert read == {key: value for key, value in variant.shape.items() if key != "transformer"}
+            assert layout.variant(hyper) is not None or fused
+            assert hyper.get("scale", 2) == 2
+            assert hyper.get("fused", False) == fused or variant.shape.get("transformer") in ("full", "cheap", "off")
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        {},
+        {"conv_in.weight": torch.zeros(())},
+        {"conv_in.weight": torch.zeros(3), "conv_out.weight": torch.zeros(2)},
+        {"conv_in.weight": torch.zeros(0, 3, 3, 3), "conv_out.weight": torch.zeros(3, 0, 3, 3)},
+        {"conv_in.weight": torch.zeros(4, 3, 3, 3), "conv_out.weight": torch.zeros(3, 4, 3, 3), "body.x": torch.zeros(1)},
+    ],
+)
+def test_detection_survives_odd_state_dicts(state: dict[str, torch.Tensor]) -> None:
+    assert identify(state) is None
+    for layout in LAYOUTS:
+        assert not layout.matches(State(state))
