@@ -1,0 +1,136 @@
+"""Writing a file so that it appears under its final name whole or not at all.
+
+Used for checkpoints, pictures and exported models alike.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import secrets
+from collections.abc import Generator
+from pathlib import Path
+
+from .errors import OutputError, OutputExistsError
+
+_CURES = {
+    errno.ENOSPC: "the disk is full; free some space or choose another folder",
+    errno.EDQUOT: "the disk quota is used up; free some space or choose another folder",
+    errno.EACCES: "no permission to write there; choose another folder or change its permissions",
+    errno.EPERM: "no permission to write there; choose another folder or change its permissions",
+    errno.EROFS: "the file system is read-only; choose another folder",
+    errno.ENAMETOOLONG: "the name is too long; choose a shorter one",
+    errno.EISDIR: "it is a folder; give a file name",
+}
+_SUFFIX_LIMIT = 16
+
+
+@contextlib.contextmanager
+def atomic_path(final: str | os.PathLike[str], *, overwrite: bool = False) -> Generator[Path, None, None]:
+    """Yield a temporary sibling path; when the block ends well, what was written there becomes ``final``.
+
+    The temporary file has the suffix of ``final``, so that writers that choose a format by suffix work. It is
+    flushed to the disk, then renamed, then its folder is flushed. Whatever goes wrong, it is removed and ``final``
+    is as it was.
+
+    Without ``overwrite`` the last step is `os.link`, which fails if ``final`` appeared in the meantime: two
+    processes cannot both win. File systems without hard links reserve the name with ``O_EXCL`` first.
+
+    Raises:
+        OutputExistsError: ``final`` exists and ``overwrite`` is false; checked before the block runs, and again
+            when the name is taken.
+        OutputError: the folder does not exist, ``final`` is a folder, the disk is full, permission is missing, or
+            the block wrote nothing. An `OSError` of the block itself becomes one only if it concerns the temporary
+            file or names no file.
+    """
+    final = Path(final)
+    _check_target(final, overwrite)
+    suffix = final.suffix if len(final.suffix) <= _SUFFIX_LIMIT else ""
+    temp = final.parent / f".tmp-{secrets.token_hex(6)}{suffix}"
+    try:
+        try:
+            yield temp
+        except OSError as error:
+            if error.filename is None or os.fspath(error.filename) == str(temp):
+                raise _output_error(final, error) from error
+            raise
+        _publish(temp, final, overwrite)
+    finally:
+        with contextlib.suppress(OSError):
+            temp.unlink(missing_ok=True)
+
+
+def _check_target(final: Path, overwrite: bool) -> None:
+    try:
+        if final.is_dir():
+            raise OutputError(f"{final}: cannot be written: it is a folder; give a file name")
+        if not final.parent.is_dir():
+            raise OutputError(f"{final}: cannot be written: there is no folder {final.parent}; create it first")
+        if not overwrite and os.path.lexists(final):
+            raise _exists(final)
+    except (OSError, ValueError) as error:
+        raise _output_error(final, error) from error
+
+
+def _publish(temp: Path, final: Path, overwrite: bool) -> None:
+    """Flush ``temp`` and give it its final name."""
+    try:
+        _flush_file(temp)
+        if overwrite:
+            temp.replace(final)
+        else:
+            _claim(temp, final)
+        _flush_folder(final.parent)
+    except FileExistsError as error:
+        raise _exists(final) from error
+    except OSError as error:
+        raise _output_error(final, error) from error
+
+
+def _claim(temp: Path, final: Path) -> None:
+    """Rename without overwriting; `FileExistsError` if the name is taken."""
+    try:
+        os.link(temp, final)
+    except FileExistsError:
+        raise
+    except (OSError, AttributeError, NotImplementedError):
+        _reserve_and_replace(temp, final)
+
+
+def _reserve_and_replace(temp: Path, final: Path) -> None:
+    os.close(os.open(final, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+    try:
+        temp.replace(final)
+    except BaseException:
+        final.unlink()
+        raise
+
+
+def _flush_file(path: Path) -> None:
+    with path.open("r+b") as stream:
+        os.fsync(stream.fileno())
+
+
+def _flush_folder(folder: Path) -> None:
+    """Make the rename survive a power cut, where the system can flush a folder (not on Windows)."""
+    if os.name == "nt":
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # some network file systems cannot
+            raise
+    finally:
+        os.close(handle)
+
+
+def _exists(final: Path) -> OutputExistsError:
+    return OutputExistsError(f"{final}: exists already; choose another name or ask for overwriting")
+
+
+def _output_error(final: Path, error: OSError | ValueError) -> OutputError:
+    number = error.errno if isinstance(error, OSError) else None
+    cure = _CURES.get(number or 0, "check the folder and the name")
+    return OutputError(f"{final}: cannot be written ({error}): {cure}")

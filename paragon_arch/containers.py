@@ -1,0 +1,123 @@
+"""Finding the weights in what training frameworks save around them.
+
+The order of choice, at every level of nesting, is that of `WRAPPERS`: averaged weights (EMA) win over plain ones.
+Below the last wrapper every entry must be a tensor, `n_averaged` of ``torch.optim.swa_utils`` excepted. Then
+``_orig_mod`` (``torch.compile``) is taken out of keys wherever it stands, and `PREFIXES` are taken off as long as
+all keys have the same one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar, cast
+
+from .errors import CorruptCheckpointError
+from .hints import TENSOR_PREFIX
+
+T = TypeVar("T")
+
+WRAPPERS = (
+    "params_ema",
+    "params-ema",
+    "net_g_ema",
+    "params",
+    "state_dict",
+    "model_state_dict",
+    "model",
+    "net",
+    "net_g",
+    "generator",
+)
+"""Names of dictionaries around the weights, the preferred first."""
+PREFIXES = ("module.", "net_g_ema.", "net_g.", "netG.", "model.", "generator.")
+"""Prefixes that some frameworks put before every key."""
+_COMPILED = "_orig_mod"
+_AVERAGE_COUNT = "n_averaged"
+_MAX_NESTING = 4
+_MAX_PREFIXES = 4
+
+
+def select(mapping: Mapping[Any, Any], is_tensor: Callable[[Any], bool]) -> tuple[dict[str, Any], str]:
+    """The weights in a checkpoint under their canonical keys, and what was unwrapped around them.
+
+    Args:
+        mapping: a checkpoint of any framework, or a bare state dict.
+        is_tensor: tells weights from everything else.
+
+    Returns:
+        The weights (hint tensors included, under ``paragonsr_hint.<name>``), and the names of wrappers and prefixes,
+        joined by dots, "" for a bare state dict: ``"params_ema"``, ``"state_dict.net_g"``.
+
+    Raises:
+        CorruptCheckpointError: there are no weights, an entry among them is not a tensor, or two keys become equal.
+    """
+    names: list[str] = []
+    while len(names) < _MAX_NESTING and (name := _wrapper(mapping, is_tensor, _MAX_NESTING)) is not None:
+        mapping = mapping[name]
+        names.append(name)
+    weights = _rename(_tensors(mapping, is_tensor), _without_compiled)
+    for _ in range(_MAX_PREFIXES):
+        if (prefix := _common_prefix(weights)) is None:
+            break
+        weights = _rename(weights, _remover(prefix))
+        names.append(prefix[:-1])
+    return weights, ".".join(names)
+
+
+def _wrapper(mapping: Mapping[Any, Any], is_tensor: Callable[[Any], bool], depth: int) -> str | None:
+    for name in WRAPPERS:
+        inner = mapping.get(name)
+        if isinstance(inner, Mapping) and _has_weights(cast("Mapping[Any, Any]", inner), is_tensor, depth):
+            return name
+    return None
+
+
+def _has_weights(mapping: Mapping[Any, Any], is_tensor: Callable[[Any], bool], depth: int) -> bool:
+    if any(is_tensor(value) for value in mapping.values()):
+        return True
+    return depth > 0 and _wrapper(mapping, is_tensor, depth - 1) is not None
+
+
+def _tensors(mapping: Mapping[Any, Any], is_tensor: Callable[[Any], bool]) -> dict[str, Any]:
+    if not any(is_tensor(value) for value in mapping.values()):
+        found = ", ".join(repr(key)[:40] for key in list(mapping)[:5]) or "nothing"
+        raise CorruptCheckpointError(f"no weights found; it holds {found}: give a checkpoint of a generator")
+    tensors: dict[str, Any] = {}
+    for key, value in mapping.items():
+        if not isinstance(key, str):
+            raise CorruptCheckpointError(f"a weight's key is {repr(key)[:80]}, not text: save only the state_dict")
+        if key.rpartition(".")[2] == _AVERAGE_COUNT:
+            continue
+        if not is_tensor(value):
+            raise CorruptCheckpointError(
+                f"the entry {key[:80]!r} among the weights is of type {type(value).__name__}, not a tensor: "
+                "save only the state_dict"
+            )
+        tensors[key] = value
+    return tensors
+
+
+def _without_compiled(key: str) -> str:
+    return ".".join(part for part in key.split(".") if part != _COMPILED) if _COMPILED in key else key
+
+
+def _common_prefix(weights: Mapping[str, Any]) -> str | None:
+    keys = [key for key in weights if not key.startswith(TENSOR_PREFIX)]
+    for prefix in PREFIXES:
+        if keys and all(key.startswith(prefix) and len(key) > len(prefix) for key in keys):
+            return prefix
+    return None
+
+
+def _remover(prefix: str) -> Callable[[str], str]:
+    return lambda key: key.removeprefix(prefix)
+
+
+def _rename(weights: Mapping[str, T], rename: Callable[[str], str]) -> dict[str, T]:
+    renamed: dict[str, T] = {}
+    for key, value in weights.items():
+        new = rename(key)
+        if new in renamed:
+            raise CorruptCheckpointError(f"two of its keys become {new[:80]!r} without their prefixes: save it again")
+        renamed[new] = value
+    return renamed
