@@ -139,16 +139,12 @@ class BiasedWindowAttention(nn.Module):
         return self.proj(in_shifted_windows(x, self.window, self.shift, self._attend))
 
     def _attend(self, x: Tensor) -> Tensor:
-        parts = (x.shape[1], 2 * x.shape[1])
-        (q_weight, kv_weight), (q_bias, kv_bias) = self.qkv.weight.split(parts), self._qkv_bias().split(parts)
-        q = channels_last(F.conv2d(x, q_weight, q_bias))
-        k, v = channels_last(F.conv2d(self.rattention_context(x), kv_weight, kv_bias)).chunk(2, dim=-1)
+        weight, offset, width = self.qkv.weight, self.qkv.get_parameter("bias"), x.shape[1]
+        q = channels_last(F.conv2d(x, weight[:width], offset[:width]))
+        context = F.conv2d(self.rattention_context(x), weight[width:], offset[width:])
+        k, v = channels_last(context).chunk(2, dim=-1)
         bias = relative_position_bias(self.relative_position_bias_table, self.relative_position_index)
         return attend_in_windows(q, k, v, window=self.window, heads=HEADS, bias=bias)
-
-    def _qkv_bias(self) -> Tensor:
-        assert self.qkv.bias is not None
-        return self.qkv.bias
 
 
 def channels_last(x: Tensor) -> Tensor:
