@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .windows import from_windows, multi_head, pad_to_multiple, roll, to_windows
+from .windows import attend_in_windows, pad_to_multiple, roll
 
 
 def conv(channels_in: int, channels_out: int, kernel: int = 3) -> nn.Conv2d:
@@ -122,9 +122,9 @@ class WindowAttention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         height, width = x.shape[2], x.shape[3]
         x = roll(pad_to_multiple(x.permute(0, 2, 3, 1), self.window), -self.shift)
-        q, k, v = self.qkv(to_windows(x, self.window)).chunk(3, dim=-1)
-        tokens = self.proj(multi_head(q, k, v, heads=self.heads))
-        x = roll(from_windows(tokens, self.window, x.shape[1], x.shape[2]), self.shift)
+        q, k, v = self.qkv(x).chunk(3, dim=-1)
+        x = self.proj(attend_in_windows(q, k, v, window=self.window, heads=self.heads))
+        x = roll(x, self.shift)
         return x[:, :height, :width].permute(0, 3, 1, 2)
 
 

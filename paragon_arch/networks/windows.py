@@ -50,6 +50,14 @@ def multi_head(
     return out.transpose(1, 2).reshape(batch, length, channels)
 
 
+def attend_in_windows(
+    q: Tensor, k: Tensor, v: Tensor, *, window: int, heads: int, bias: Tensor | None = None
+) -> Tensor:
+    """`multi_head` inside each window of ``(N, H, W, C)`` maps whose sides are multiples of ``window``."""
+    tokens = multi_head(to_windows(q, window), to_windows(k, window), to_windows(v, window), heads=heads, bias=bias)
+    return from_windows(tokens, window, q.shape[1], q.shape[2])
+
+
 def relative_position_index(window: int) -> Tensor:
     """Row of the bias table for each (query, key) pair of a window, ``(w*w, w*w)`` int64 (Liu et al. 2021)."""
     side = torch.arange(window)
