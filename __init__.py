@@ -67,6 +67,8 @@ def _start() -> None:
     try:
         _import_libraries().register()
     except ModuleNotFoundError as error:
+        if error.name is None or error.name.startswith("paragon_"):  # a file of ours is missing: nothing to pip install
+            raise
         raise ImportError(
             f"ParagonSR needs the package {error.name!r}, which ComfyUI's own requirements install. Run: "
             f"{sys.executable} -m pip install -r {Path(__file__).resolve().parent / 'requirements.txt'}"

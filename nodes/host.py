@@ -6,10 +6,12 @@ They have no annotations and exist only while ComfyUI runs, so they are imported
 from __future__ import annotations
 
 import importlib
-from typing import Any, Protocol, cast
+from typing import Any, Protocol, TypeVar, cast
 
 import torch
 from spandrel import ImageModelDescriptor
+
+Descriptor = TypeVar("Descriptor", bound=ImageModelDescriptor[Any])
 
 
 class _FolderPaths(Protocol):
@@ -36,7 +38,7 @@ def model_path(name: str) -> str:
     return _folder_paths().get_full_path_or_raise("upscale_models", name)
 
 
-def as_upscale_model(descriptor: ImageModelDescriptor[Any]) -> ImageModelDescriptor[Any]:
+def as_upscale_model(descriptor: Descriptor) -> Descriptor:
     """Give `descriptor` what the upscale nodes of newer cores expect of an UPSCALE_MODEL, and return it.
 
     Those move the network between devices through an attribute `patcher`; older cores do not look at it.

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from spandrel import ImageModelDescriptor
-
 import paragon_arch
+from paragon_arch import Inspection, ParagonModelDescriptor
 
 from . import host
 
@@ -66,17 +65,22 @@ class LoadModel:
 
     def load(
         self, model_name: str, scale: int = AUTOMATIC, alpha: float = AUTOMATIC_ALPHA
-    ) -> tuple[ImageModelDescriptor[Any], str]:
+    ) -> tuple[ParagonModelDescriptor, str]:
         """Load `model_name` and return (descriptor, text); errors are those of `paragon_arch.load`."""
         descriptor = paragon_arch.load(
             host.model_path(model_name),
             scale=None if scale == AUTOMATIC else scale,
             alpha=None if alpha < 0 else alpha,
         )
-        return host.as_upscale_model(descriptor), describe(model_name, descriptor)
+        return host.as_upscale_model(descriptor), describe(descriptor.report)
 
 
-def describe(name: str, descriptor: ImageModelDescriptor[Any]) -> str:
-    """A few lines for people: file, architecture, scale, and the descriptor's tags."""
-    lines = [name, f"{descriptor.architecture.name}, {descriptor.scale}x", *descriptor.tags]
+def describe(report: Inspection) -> str:
+    """What was recognised, a line each: architecture, each value with its source, and what the user should know."""
+    lines = [
+        f"{report.name}: {report.generation}, layout {report.layout}, {report.variant or 'custom size'}",
+        f"{'fused' if report.fused else 'not fused'}, {report.parameters:,} parameters, {report.dtype}",
+        *(f"{name}: {item.value} ({item.source})" for name, item in report.values.items()),
+        *(f"note: {problem}" for problem in report.problems),
+    ]
     return "\n".join(lines)

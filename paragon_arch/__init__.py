@@ -13,6 +13,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+__version__ = "0.1.0"
+
 if TYPE_CHECKING:
     from .api import fuse, inspect, load, save
     from .errors import ParagonError, ParagonWarning
@@ -39,6 +41,7 @@ __all__ = [
     "ParagonModelDescriptor",
     "ParagonWarning",
     "Resolved",
+    "__version__",
     "fuse",
     "inspect",
     "load",

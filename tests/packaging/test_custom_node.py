@@ -30,20 +30,24 @@ def pack(
     return copy_checkout(tmp_path_factory.mktemp("custom_nodes") / str(request.param))
 
 
-def test_nodes_and_architectures_are_registered(pack: Path) -> None:
-    result = load_pack(pack)
-    assert "ParagonSRLoadModel" in result["nodes"]
-    assert result["nodes"] == result["names"]
-    assert any("paragonsr" in identifier.lower() for identifier in result["ids"])
+@pytest.fixture(scope="module")
+def loaded(pack: Path) -> dict[str, Any]:
+    """What importing the pack brought about."""
+    return load_pack(pack)
 
 
-def test_libraries_come_from_the_pack_and_the_hosts_modules_stay(pack: Path) -> None:
-    result = load_pack(pack)
-    assert Path(result["arch_file"]) == pack / "paragon_arch" / "__init__.py"
-    assert Path(result["engine_file"]) == pack / "paragon_engine" / "__init__.py"
-    assert result["host_nodes"] == "the host's own"
-    assert result["path_unchanged"]
-    assert not {"deploy", "training", "tests", "paragonsr"} & set(result["top_level"])
+def test_nodes_and_architectures_are_registered(loaded: dict[str, Any]) -> None:
+    assert "ParagonSRLoadModel" in loaded["nodes"]
+    assert loaded["nodes"] == loaded["names"]
+    assert any("paragonsr" in identifier.lower() for identifier in loaded["ids"])
+
+
+def test_libraries_come_from_the_pack_and_the_hosts_modules_stay(pack: Path, loaded: dict[str, Any]) -> None:
+    assert Path(loaded["arch_file"]) == pack / "paragon_arch" / "__init__.py"
+    assert Path(loaded["engine_file"]) == pack / "paragon_engine" / "__init__.py"
+    assert loaded["host_nodes"] == "the host's own"
+    assert loaded["path_unchanged"]
+    assert not {"deploy", "training", "tests", "paragonsr"} & set(loaded["top_level"])
 
 
 def test_a_missing_package_is_named_with_its_cure(pack: Path) -> None:

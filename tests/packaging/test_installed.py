@@ -68,6 +68,12 @@ def test_the_wheel_has_every_module_and_shipped_model(wheel: Path, checkout: Pat
     assert expected <= packed
 
 
+def test_one_version_everywhere(root: Path) -> None:
+    entry = (root / "__init__.py").read_text(encoding="utf-8")
+    assert f'__version__ = "{paragon_arch.__version__}"' in entry
+    assert f'\nversion = "{paragon_arch.__version__}"\n' in (root / "pyproject.toml").read_text(encoding="utf-8")
+
+
 def test_the_wheel_requires_nothing_of_an_environment(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         name = next(entry for entry in archive.namelist() if entry.endswith(".dist-info/METADATA"))
