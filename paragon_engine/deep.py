@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -18,19 +17,24 @@ _CHANNELS = {2: (0, 1, 2), 4: (0, 3), 6: (0, 1, 2, 3)}
 _TIFF_BITS = 258
 
 
-def is_deep_colour(image: Image.Image) -> bool:
-    """Whether Pillow would drop bits of this opened, not yet decoded picture."""
+def deep_channels(image: Image.Image) -> tuple[int, ...] | None:
+    """Channels of RGBA that an opened, not yet decoded picture has, if Pillow would drop bits of them; else None."""
     if image.format == "PNG":
         bits, colour = _png_header(image)
-        return bits == 16 and colour in _CHANNELS
+        return _CHANNELS.get(colour) if bits == 16 else None
     if image.format == "TIFF":
         bits = getattr(image, "tag_v2", {}).get(_TIFF_BITS, (8,))
-        return len(bits) > 1 and max(bits) > 8
-    return False
+        return tuple(range(len(bits))) if len(bits) > 1 and max(bits) > 8 else None
+    return None
 
 
-def read_deep(path: Path, image: Image.Image) -> NDArray[np.float32]:
+def read_deep(path: Path, image: Image.Image, channels: tuple[int, ...]) -> NDArray[np.float32]:
     """Decode a 16-bit PNG with PyAV.
+
+    Args:
+        path: the file.
+        image: the same, opened by Pillow.
+        channels: what `deep_channels` found.
 
     Returns:
         ``(H, W, C)`` float32 in 0..1, C = 2 (gray, alpha), 3 or 4.
@@ -47,7 +51,6 @@ def read_deep(path: Path, image: Image.Image) -> NDArray[np.float32]:
     with av.open(str(path)) as container:
         frame = next(container.decode(video=0))
     values: NDArray[np.uint16] = frame.to_ndarray(format="rgba64le")
-    channels = _CHANNELS[_png_header(image)[1]]
     return values[..., channels].astype(np.float32) / 65535
 
 
@@ -55,10 +58,9 @@ def _png_header(image: Image.Image) -> tuple[int, int]:
     """(bits per channel, colour type) from the IHDR chunk."""
     stream = image.fp
     if stream is None:
-        return 8, 0
+        raise ValueError("decoded already")
     position = stream.tell()
     stream.seek(24)
-    header = stream.read(2)
+    bits, colour = stream.read(2)
     stream.seek(position)
-    bits, colour = struct.unpack("BB", header)
     return bits, colour

@@ -20,7 +20,7 @@ from PIL import Image, ImageCms
 from paragon_arch.atomic import atomic_path
 from paragon_arch.errors import ImageError, OutputError
 
-from .deep import is_deep_colour, read_deep
+from .deep import deep_channels, read_deep
 from .metadata import ORIENTATION, clean_exif, fitting_profile, read_exif
 from .progress import log
 
@@ -60,6 +60,7 @@ FORMATS = (
 _BY_EXTENSION = {extension: fmt for fmt in FORMATS for extension in fmt.extensions}
 EXTENSIONS = frozenset(_BY_EXTENSION)
 """Extensions of pictures, in lower case with the dot."""
+_CONVERTED = ("CMYK", "LAB", "YCbCr", "HSV")
 _READ_AS = [fmt.name for fmt in FORMATS]
 
 
@@ -144,16 +145,13 @@ def write_image(picture: Picture, path: Path | str, *, overwrite: bool = False) 
     fmt = output_format(path)
     check_output(path, picture.size, alpha=has_transparency(picture))
     image = _encode(picture, fmt)
-    options = dict(fmt.options)
-    if fmt.metadata:
-        options |= {"icc_profile": picture.info.icc_profile} if picture.info.icc_profile else {}
-        options |= {"exif": picture.info.exif} if picture.info.exif else {}
+    options = _options(picture, fmt)
     if picture.info.bits > 8:
         log.info("%s: %d-bit input is written with 8 bits", path, picture.info.bits)
     with atomic_path(path, overwrite=overwrite) as temporary:
         try:
             image.save(temporary, format=fmt.name, **options)
-        except (OSError, ValueError, OverflowError) as error:
+        except (OSError, ValueError, OverflowError, RuntimeError) as error:
             raise OutputError(f"{path}: cannot be written: {error}") from error
 
 
@@ -203,16 +201,16 @@ def _check(path: Path, image: Image.Image, max_pixels: int) -> None:
 
 
 def _decode(path: Path, image: Image.Image) -> Picture:
-    exif = read_exif(image)
-    orientation = exif.get(ORIENTATION, 1)
     icc: bytes | None = image.info.get("icc_profile")
-    if is_deep_colour(image):
-        values, bits = read_deep(path, image), 16
+    channels = deep_channels(image)
+    image.load()
+    exif = read_exif(image)
+    # Pillow itself has turned a TIFF by now
+    orientation = 1 if image.format == "TIFF" else exif.get(ORIENTATION, 1)
+    if channels is not None:
+        values, bits = read_deep(path, image, channels), 16
     else:
-        image.load()
-        if image.mode in ("CMYK", "LAB", "YCbCr", "HSV"):
-            image = _to_rgb(image, icc)
-        values, bits = _values(path, image)
+        values, bits = _values(path, _to_rgb(image, icc) if image.mode in _CONVERTED else image)
     values = _oriented(values, orientation)
     colours = 1 if values.shape[2] < 3 else 3
     info = PictureInfo(path, image.format or "", bits, fitting_profile(icc, colours), clean_exif(exif))
@@ -266,6 +264,16 @@ def _encode(picture: Picture, fmt: Format) -> Image.Image:
     if picture.alpha is not None and fmt.alpha:
         data = np.concatenate([data, to_bytes(picture.alpha)[..., None]], axis=2)
     return Image.fromarray(data[..., 0] if data.shape[2] == 1 else data)
+
+
+def _options(picture: Picture, fmt: Format) -> dict[str, Any]:
+    options = dict(fmt.options)
+    if fmt.metadata and picture.info.icc_profile:
+        options["icc_profile"] = picture.info.icc_profile
+    if fmt.metadata and picture.info.exif:
+        options["exif"] = picture.info.exif
+        options.pop("compression", None)  # Pillow's compressed TIFFs cannot hold EXIF's sub-directories
+    return options
 
 
 def _format_names() -> str:

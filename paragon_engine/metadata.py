@@ -37,7 +37,7 @@ def clean_exif(exif: Image.Exif) -> bytes | None:
         Bytes for Pillow's ``exif=``, or None if nothing is left.
     """
     try:
-        details = exif.get_ifd(_EXIF_IFD)
+        details = exif.get_ifd(_EXIF_IFD) if _EXIF_IFD in exif else {}
         for tag in _DIMENSIONS:
             details.pop(tag, None)
         for tag in [tag for tag in exif if tag == ORIENTATION or tag in _STRUCTURE]:

@@ -1,0 +1,161 @@
+"""Overlap tiling: equal to the untiled result where it claims to be, complete in every case."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from paragon_arch.errors import CancelledError, InvalidOptionError
+from paragon_engine import memory
+from paragon_engine.progress import Progress
+from paragon_engine.tiling import (
+    AUTO_TILE,
+    choose_tile,
+    default_overlap,
+    is_exact,
+    is_out_of_memory,
+    receptive_field,
+    spans,
+    upscale_tensor,
+)
+from tests.engine_models import descriptor
+
+SIZES = [(97, 131), (1, 80), (80, 1), (64, 64), (65, 64), (33, 200), (1, 1)]
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("tile", [32, 47, 64])
+def test_tiles_with_the_default_overlap_equal_the_untiled_result(size: tuple[int, int], tile: int) -> None:
+    model, x = descriptor(), torch.rand(1, 3, *size, generator=torch.Generator().manual_seed(1))
+    untiled = upscale_tensor(model, x, tile=0)
+    assert untiled.shape == (1, 3, size[0] * 2, size[1] * 2)
+    assert (upscale_tensor(model, x, tile=tile) - untiled).abs().max() <= 1e-6
+
+
+def test_too_small_an_overlap_changes_the_result_and_says_so(caplog: pytest.LogCaptureFixture) -> None:
+    model, x = descriptor(), torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(1))
+    with caplog.at_level(logging.INFO, logger="paragonsr"):
+        tiled = upscale_tensor(model, x, tile=32, overlap=4)
+    difference = (tiled - upscale_tensor(model, x, tile=0)).abs().max()
+    assert 1e-4 < difference < 0.1
+    assert not is_exact(model, 4)
+    assert "approximate" in caplog.text
+
+
+def test_windows_stay_on_the_image_grid() -> None:
+    """Without shifted windows in play, a tile sees the very windows that the untiled network sees."""
+    model = descriptor(variant="photo", window_size=8, num_blocks=1)
+    x = torch.rand(1, 3, 96, 72, generator=torch.Generator().manual_seed(1))
+    difference = (upscale_tensor(model, x, tile=48, overlap=40) - upscale_tensor(model, x, tile=0)).abs().max()
+    assert receptive_field(model) is None
+    assert difference <= 1e-6
+
+
+@pytest.mark.parametrize("length", [1, 31, 32, 33, 64, 100, 513])
+@pytest.mark.parametrize(("tile", "overlap"), [(32, 0), (32, 14), (40, 64), (64, 7)])
+@pytest.mark.parametrize("align", [1, 8])
+@pytest.mark.parametrize("radius", [None, 3, 100])
+def test_weights_of_all_tiles_sum_to_one(length: int, tile: int, overlap: int, align: int, radius: int | None) -> None:
+    total = torch.zeros(length * 2)
+    for span in spans(length, tile, overlap, radius=radius, align=align):
+        assert 0 <= span.start <= span.first < span.last <= span.stop <= length
+        assert span.start % align == 0
+        assert span.stop - span.start <= max(tile, align + min(overlap, tile // 2))
+        total[span.first * 2 : span.last * 2] += span.weights(2)
+    assert torch.allclose(total, torch.ones_like(total), atol=1e-6)
+
+
+def test_default_overlap_follows_the_receptive_field() -> None:
+    assert default_overlap(descriptor()) == 14
+    assert default_overlap(descriptor(variant="photo", window_size=8)) == 64
+
+
+def out_of_memory_above(model: Any, limit: int) -> list[tuple[int, ...]]:
+    """Make a model's forward fail for inputs of more pixels than ``limit``; returns the shapes that worked."""
+    worked: list[tuple[int, ...]] = []
+    forward = model.model.forward
+
+    def limited(x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        if x.shape[-1] * x.shape[-2] > limit:
+            raise RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: not enough memory: you tried ...")
+        worked.append(tuple(x.shape))
+        return forward(x, *args, **kwargs)
+
+    model.model.forward = limited
+    return worked
+
+
+def test_out_of_memory_shrinks_the_tiles_and_loses_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    model, x = descriptor(), torch.rand(1, 3, 150, 170, generator=torch.Generator().manual_seed(1))
+    untiled = upscale_tensor(model, x, tile=0)
+    worked = out_of_memory_above(model, 50 * 50)
+    assert (upscale_tensor(model, x, tile=128) - untiled).abs().max() <= 1e-6
+    assert len(worked) > 9
+    assert caplog.text.count("out of memory") == 2  # 128 -> 64 -> 32, then no further attempt at a large one
+
+
+def test_out_of_memory_at_the_smallest_tile_raises() -> None:
+    model = descriptor()
+    out_of_memory_above(model, 0)
+    with pytest.raises(MemoryError, match="even with tiles"):
+        upscale_tensor(model, torch.rand(1, 3, 64, 64), tile=64)
+
+
+def test_other_errors_of_the_network_are_not_swallowed() -> None:
+    model = descriptor()
+
+    def broken(*_: Any) -> Tensor:
+        raise RuntimeError("shape mismatch")
+
+    model.model.forward = broken
+    with pytest.raises(RuntimeError, match="shape mismatch"):
+        upscale_tensor(model, torch.rand(1, 3, 64, 64), tile=32)
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("CUDA out of memory. Tried ..."), RuntimeError("x")])
+def test_out_of_memory_is_recognised(error: Exception) -> None:
+    assert is_out_of_memory(error) == (str(error) != "x")
+
+
+def test_auto_is_untiled_while_it_fits(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, x = descriptor(), torch.empty(1, 3, 600, 700)
+    assert choose_tile(model, x, "auto") == 700
+    monkeypatch.setattr(memory, "free_memory", lambda device: 2**20)  # pyright: ignore[reportUnknownLambdaType]
+    assert choose_tile(model, x, "auto") == AUTO_TILE
+
+
+@pytest.mark.parametrize("option", [{"tile": -1}, {"tile": 8}, {"overlap": -1}])
+def test_senseless_options_are_refused(option: dict[str, Any]) -> None:
+    with pytest.raises(InvalidOptionError):
+        upscale_tensor(descriptor(), torch.rand(1, 3, 40, 40), **option)
+
+
+class _Recorder(Progress):
+    def __init__(self, stop_after: float = float("inf")) -> None:
+        super().__init__()
+        self.seen: list[float] = []
+        self._stop_after = stop_after
+
+    def show(self, *, final: bool = False) -> None:
+        self.seen.append(self.done / self.total)
+        if self.done >= self._stop_after:
+            self.cancel()
+
+
+def test_progress_counts_every_tile() -> None:
+    recorder = _Recorder()
+    upscale_tensor(descriptor(), torch.rand(1, 3, 64, 64), tile=32, progress=recorder)
+    assert recorder.seen == sorted(recorder.seen)
+    assert recorder.seen[-1] == 1
+    assert recorder.total == 9
+
+
+def test_cancelling_stops_at_the_next_tile() -> None:
+    recorder = _Recorder(stop_after=2)
+    with pytest.raises(CancelledError):
+        upscale_tensor(descriptor(), torch.rand(1, 3, 64, 64), tile=32, progress=recorder)
+    assert recorder.done == 2
