@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import torch
 from torch import Tensor
 
 from .errors import StateMismatchError
 from .layouts.base import Hyper, Layout
-from .networks.base import SRNetwork
+from .networks.base import SRNetwork, structure_only
 
 _MAX_BLOCKS = 4096
 
@@ -26,7 +25,7 @@ def build(layout: Layout, hyper: Hyper, state: Mapping[str, Tensor], where: str)
     if hyper.get("num_groups", 1) * hyper.get("num_blocks", 1) > min(_MAX_BLOCKS, len(state)):
         raise StateMismatchError(f"{where}: its block numbers do not count up from 0; the file is damaged")
     try:
-        with torch.device("meta"):  # shapes only: a lying header cannot make us allocate
+        with structure_only():  # shapes only: a lying header cannot make us allocate
             network = layout.network(**hyper)
     except (ValueError, RuntimeError, ZeroDivisionError, AssertionError) as error:
         raise StateMismatchError(f"{where}: no {layout.id} model has such sizes ({error})") from error

@@ -9,7 +9,7 @@ import torch
 
 from . import tracked
 from .errors import FusionError
-from .networks.base import SRNetwork
+from .networks.base import SRNetwork, structure_only
 
 TOLERANCE = 1e-5
 """Largest allowed difference of fused and unfused outputs, relative to the larger of 1 and the largest output."""
@@ -65,7 +65,7 @@ def fuse_network(network: SRNetwork, *, accept_identity: bool = False) -> Fusion
 
 def _check_keys(network: SRNetwork, twin: SRNetwork) -> None:
     """The fused keys and shapes must be those of a network that is built fused."""
-    with torch.device("meta"):
+    with structure_only():
         model = type(network)(**{**network.hyperparameters, "fused": True})
     expected = {key: value.shape for key, value in model.state_dict().items()}
     found = {key: value.shape for key, value in twin.state_dict().items()}

@@ -12,11 +12,11 @@ from torch import Tensor
 from . import tracked
 from .building import build
 from .checkpoint import Checkpoint, read_checkpoint
-from .errors import InvalidOptionError, UnknownLayoutError, UnsupportedLayoutError
+from .errors import InvalidOptionError, UnknownLayoutError
 from .inspection import Inspection
 from .layouts import State, identify
 from .layouts.base import Hyper, Layout
-from .layouts.munet import detect_munet
+from .layouts.munet import refuse_munet
 from .networks.base import SRNetwork
 from .probe import ScaleMeasurement, check_alpha, measure_scale
 from .resolve import Evidence, Resolved, resolve
@@ -93,12 +93,7 @@ def _identify(state: Mapping[str, Tensor], where: str) -> Layout:
     layout = identify(state)
     if layout is not None:
         return layout
-    critic = detect_munet(state)
-    if critic is not None:
-        raise UnsupportedLayoutError(
-            f"{where}: this is a {critic} discriminator, which rates pictures in training and cannot upscale; "
-            "load the generator (net_g) that was trained with it"
-        )
+    refuse_munet(state)
     raise UnknownLayoutError(
         f"{where}: not a checkpoint of the ParagonSR family; its {len(state)} tensors "
         f"({', '.join(sorted(state)[:3])}, ...) fit none of the layouts in docs/layouts.md"

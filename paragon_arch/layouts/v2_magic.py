@@ -117,6 +117,10 @@ _DYNAMIC_VARIANTS = (
     _dynamic("m", size(64, 4, 6, 2.0, 13), 2, "full"),
     _dynamic("l", size(96, 6, 8, 2.0, 15), 3, "full"),
     _dynamic("xl", size(128, 8, 10, 2.0, 15), 3, "full"),
+    # what fusing leaves of a "full" one
+    _dynamic("m", size(64, 4, 6, 2.0, 13), 2, "off"),
+    _dynamic("l", size(96, 6, 8, 2.0, 15), 3, "off"),
+    _dynamic("xl", size(128, 8, 10, 2.0, 15), 3, "off"),
 )
 
 PIXELSHUFFLE = Layout(

@@ -54,10 +54,16 @@ def _read(state: State) -> Hyper:
 _ALPHA = Unknown("alpha", 0.0, maximum=None)
 _WINDOW = Unknown("window_size", 16, choices=(8, 16), applies=lambda hyper: "window_size" not in hyper)
 
-REALTIME = Variant("realtime", {"variant": "realtime", "num_feat": 16, "num_groups": 1, "num_blocks": 3}, alpha=0.3)
-STREAM = Variant("stream", {"variant": "stream", "num_feat": 32, "num_groups": 2, "num_blocks": 3}, alpha=0.0)
-PHOTO = Variant("photo", {"variant": "photo", "num_feat": 64, "num_groups": 4, "num_blocks": 4}, alpha=0.4)
-PRO = Variant("pro", {"variant": "pro", "num_feat": 64, "num_groups": 6, "num_blocks": 6, "num_tokens": 64}, alpha=0.4)
+
+def _shape(variant: str, feat: int, groups: int, blocks: int, **options: object) -> Hyper:
+    sizes = {"num_feat": feat, "num_groups": groups, "num_blocks": blocks}
+    return {"variant": variant, **sizes, "layer_scale": True, **options}
+
+
+_REALTIME = _shape("realtime", 16, 1, 3)
+_STREAM = _shape("stream", 32, 2, 3)
+_PHOTO = _shape("photo", 64, 4, 4, rms="bias")
+_PRO = _shape("pro", 64, 6, 6, num_tokens=64, token_dim=16)
 
 ATD_NORM1D_PHOTO = Layout(
     id="v2-atd-norm1d",
@@ -66,7 +72,7 @@ ATD_NORM1D_PHOTO = Layout(
     network=ParagonSR2Release,
     matches=lambda state: _block_type(state) == "photo" and len(state.shape(BLOCK + "norm.scale")) == 1,
     read=_read,
-    variants=(PHOTO,),
+    variants=(Variant("photo", {**_PHOTO, "rms": "plain"}, alpha=0.4),),
     unknowns=(_ALPHA, _WINDOW),
 )
 
@@ -81,7 +87,12 @@ RELEASE = Layout(
         or (_block_type(state) in ("realtime", "stream") and state.has(BLOCK + "scale.gamma"))
     ),
     read=_read,
-    variants=(REALTIME, STREAM, PHOTO, PRO),
+    variants=(
+        Variant("realtime", _REALTIME, alpha=0.3),
+        Variant("stream", _STREAM, alpha=0.0),
+        Variant("photo", _PHOTO, alpha=0.4),
+        Variant("pro", _PRO, alpha=0.4),
+    ),
     unknowns=(_ALPHA, _WINDOW),
 )
 
@@ -92,7 +103,10 @@ V10 = Layout(
     network=ParagonSR2Release,
     matches=lambda state: _block_type(state) in ("realtime", "stream"),
     read=_read,
-    variants=(REALTIME, STREAM),
+    variants=(
+        Variant("realtime", {**_REALTIME, "layer_scale": False}, alpha=0.3),
+        Variant("stream", {**_STREAM, "layer_scale": False}, alpha=0.0),
+    ),
     unknowns=(_ALPHA,),
 )
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
+import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 P = ParamSpec("P")
 N = TypeVar("N", bound="SRNetwork")
@@ -79,3 +82,26 @@ def records_hyperparameters(init: Callable[Concatenate[N, P], None]) -> Callable
 def global_average(x: Tensor) -> Tensor:
     """Mean over height and width, kept as ``(N, C, 1, 1)``; exports as one ReduceMean."""
     return x.mean(dim=(2, 3), keepdim=True)
+
+
+class _WithoutInitialisation(TorchFunctionMode):
+    """Makes the functions of `torch.nn.init` return their tensor untouched."""
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Sequence[type],
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        kwargs = kwargs or {}
+        if getattr(func, "__module__", "") == "torch.nn.init":
+            return args[0] if args else kwargs["tensor"]
+        return func(*args, **kwargs)
+
+
+@contextmanager
+def structure_only() -> Iterator[None]:
+    """Networks built inside have shapes but no memory (meta device), in a fraction of the time."""
+    with torch.device("meta"), _WithoutInitialisation():
+        yield

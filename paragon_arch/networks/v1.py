@@ -114,7 +114,8 @@ class ParagonSR(SRNetwork):
         in_channels: int = 3,
     ) -> None:
         super().__init__()
-        self.scale, self.fused, self.fusible = scale, fused, mixer == "reparam"
+        self.fusible = mixer == "reparam"
+        self.scale, self.fused = scale, fused and self.fusible
         self.alpha = alpha if tail == "magic" else None
         self.norm, self.tail = norm, tail
 

@@ -13,20 +13,32 @@ from paragon_arch.errors import FusionError, InvalidOptionError
 from paragon_arch.fusion import fuse_network
 from paragon_arch.networks.base import SRNetwork
 from paragon_arch.networks.dynamic import TrackedTransformer
+from paragon_arch.networks.layers import LayerScale
 from paragon_arch.networks.reparam import ReparamDepthwise
 from paragon_arch.networks.v1 import ParagonSR
 from paragon_arch.networks.v2_magic import ParagonSR2Magic
 from paragon_arch.networks.v2_release import ParagonSR2Release
 
 
+def shaken(network: SRNetwork) -> None:
+    """Give every parameter a say: at its initial 1e-5, LayerScale would hide any mistake."""
+    with torch.no_grad():
+        for module in network.modules():
+            if isinstance(module, LayerScale):
+                module.gamma.uniform_(0.3, 1.0)
+
+
 def first_generation() -> ParagonSR:
     torch.manual_seed(0)
-    return ParagonSR(scale=2, num_feat=8, num_groups=1, num_blocks=2, hidden=12, branch=1, band=7).eval()
+    network = ParagonSR(scale=2, num_feat=8, num_groups=1, num_blocks=2, hidden=12, branch=1, band=7).eval()
+    shaken(network)
+    return network
 
 
 def dynamic(*, tracked: bool) -> ParagonSR2Magic:
     torch.manual_seed(0)
     network = ParagonSR2Magic(scale=2, num_feat=8, num_groups=1, num_blocks=2, hidden=12, branch=1, band=7)
+    shaken(network)
     if tracked:
         network.train()
         with torch.no_grad():

@@ -71,7 +71,8 @@ def test_outputs_of_the_fused_network(golden: Golden) -> None:
             key: value.shape for key, value in golden.fused.items()
         }
         stored = load(golden.fused, golden)
-        assert stored.report.fused
+        # a fused v2-dynamic of mode full cannot be told from mode off, which has nothing to fuse
+        assert stored.report.fused or (golden.layout == "v2-dynamic" and not stored.report.fusible)
         check(stored.model, golden.tensors["input"], golden.tensors["output_fused"])
     if "output_fused" in golden.tensors:
         check(fused.model, golden.tensors["input"], golden.tensors["output_fused"])
