@@ -33,8 +33,9 @@ TENSOR_PREFIX = "paragonsr_hint."
 _TYPES: dict[str, type] = {"scale": int, "alpha": float, "window_size": int, "use_norm": bool, "attention": str}
 _MAX_INT = 2**31 - 1
 _MAX_TEXT = 64
-_DIGITS = {torch.float64: 15, torch.float32: 6, torch.float16: 3, torch.bfloat16: 2}
-"""Significant decimal digits that survive in a dtype, so that 0.3 comes back as 0.3."""
+_DIGITS = {torch.float16: 3, torch.bfloat16: 2}
+"""Significant decimal digits of a hint tensor that someone converted, so that 0.3 comes back as 0.3."""
+_FLOAT32_DIGITS = 6
 
 
 def check_hints(hints: Mapping[str, Any]) -> dict[str, Any]:
@@ -122,7 +123,7 @@ def _tensor_to_text(name: str, tensor: Tensor) -> str:
         return f"a tensor of shape {tuple(tensor.shape)}"
     value = tensor.item()
     if isinstance(value, float) and math.isfinite(value):
-        value = float(f"{value:.{_DIGITS.get(tensor.dtype, 15)}g}")
+        value = float(f"{value:.{_DIGITS.get(tensor.dtype, _FLOAT32_DIGITS)}g}")
         if _TYPES[name] is not float and value.is_integer():  # a converter made the whole file half precision
             value = int(value)
     return _to_text(value)
@@ -131,7 +132,7 @@ def _tensor_to_text(name: str, tensor: Tensor) -> str:
 def _letters(tensor: Tensor) -> str:
     if tensor.ndim != 1 or not 0 < tensor.numel() <= _MAX_TEXT:
         return ""
-    codes = cast("list[float]", tensor.tolist())
+    codes: list[float] = cast("Any", tensor).tolist()
     return "".join(chr(int(code)) if 0 < code < 128 else "?" for code in codes)
 
 

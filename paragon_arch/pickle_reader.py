@@ -222,7 +222,7 @@ def _call(target: Any, arguments: Any) -> Any:
     if not isinstance(arguments, tuple):
         raise ValueError("the arguments of a call are not a tuple")
     builder = _BUILDERS.get(target.name)
-    return builder(arguments) if builder else Opaque(target.name)
+    return builder(cast("tuple[Any, ...]", arguments)) if builder else Opaque(target.name)
 
 
 def _build_tensor(arguments: tuple[Any, ...]) -> StoredTensor:
@@ -249,7 +249,7 @@ def _check_extent(tensor: StoredTensor) -> None:
 def _build_mapping(arguments: tuple[Any, ...]) -> dict[Any, Any]:
     if not arguments:
         return {}
-    pairs = list(arguments[0].items()) if isinstance(arguments[0], dict) else arguments[0]
+    pairs = cast("dict[Any, Any]", arguments[0]).items() if isinstance(arguments[0], dict) else arguments[0]
     return _new_mapping([part for key, value in pairs for part in (key, value)])
 
 

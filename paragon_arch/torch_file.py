@@ -6,6 +6,7 @@ Pickles go through `pickle_reader`, numbers are read straight from the file; ``t
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import struct
 import zipfile
@@ -80,6 +81,10 @@ def _damaged_archive() -> Generator[None, None, None]:
         yield
     except (zipfile.BadZipFile, zlib.error, NotImplementedError, ValueError, EOFError, struct.error) as error:
         raise CorruptCheckpointError(f"its zip archive is damaged ({error}); {_AGAIN}") from error
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # a seek to a nonsensical position
+            raise
+        raise CorruptCheckpointError(f"its zip archive has a wrong position; {_AGAIN}") from error
     except (RuntimeError, OverflowError, KeyError) as error:
         raise CorruptCheckpointError(f"its zip archive cannot be read ({error}); {_AGAIN}") from error
 
@@ -140,6 +145,8 @@ def _check_directory(stream: IO[bytes], size: int) -> None:
 
 def _entries(archive: zipfile.ZipFile, size: int) -> dict[str, zipfile.ZipInfo]:
     """Entries by name, after all checks that need no reading."""
+    if any(name.rpartition("/")[2] == "constants.pkl" or "/code/" in name for name in archive.namelist()):
+        raise UnsupportedFormatError("this is a TorchScript archive: use the checkpoint that it was made from")
     entries: dict[str, zipfile.ZipInfo] = {}
     for entry in archive.infolist():
         name = entry.filename
@@ -159,8 +166,6 @@ def _entries(archive: zipfile.ZipFile, size: int) -> dict[str, zipfile.ZipInfo]:
 
 def _pickle_folder(entries: Mapping[str, zipfile.ZipInfo]) -> str:
     """Common folder of the entries of a torch file, with its slash."""
-    if any(name.rpartition("/")[2] == "constants.pkl" or "/code/" in name for name in entries):
-        raise UnsupportedFormatError("this is a TorchScript archive: use the checkpoint that it was made from")
     found = [name for name in entries if name.rpartition("/")[2] == "data.pkl"]
     if not found:
         raise UnsupportedFormatError("a zip archive, but not one of torch.save: use the checkpoint inside")

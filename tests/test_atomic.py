@@ -1,0 +1,132 @@
+"""A file appears under its final name whole or not at all."""
+
+from __future__ import annotations
+
+import errno
+import os
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from paragon_arch import atomic
+from paragon_arch.atomic import atomic_path
+from paragon_arch.errors import OutputError, OutputExistsError
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+@pytest.mark.parametrize("step", ["flush", "rename"])
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EACCES, errno.EIO, errno.EROFS])
+def test_injected_failures(
+    number: int, step: str, overwrite: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "out.bin"
+    if overwrite:
+        path.write_bytes(b"old")
+
+    def fail(*_: Any) -> None:
+        raise OSError(number, os.strerror(number))
+
+    if step == "flush":
+        monkeypatch.setattr(atomic, "_flush_file", fail)
+    elif overwrite:
+        monkeypatch.setattr(Path, "replace", fail)
+    else:
+        monkeypatch.setattr(atomic, "_claim", fail)
+    with pytest.raises(OutputError, match=r"out\.bin"), atomic_path(path, overwrite=overwrite) as temp:
+        temp.write_bytes(b"new")
+    monkeypatch.undo()
+    assert [(file.name, file.read_bytes()) for file in tmp_path.iterdir()] == ([("out.bin", b"old")] * overwrite)
+
+
+@pytest.mark.parametrize("error", [RuntimeError("x"), KeyboardInterrupt(), OSError(errno.ENOENT, "x", "other.png")])
+def test_errors_of_the_block_pass_and_leave_nothing(error: BaseException, tmp_path: Path) -> None:
+    def work() -> None:
+        with atomic_path(tmp_path / "out.png") as temp:
+            temp.write_bytes(b"half")
+            raise error
+
+    with pytest.raises(type(error)) as caught:
+        work()
+    assert caught.value is error
+    assert not list(tmp_path.iterdir())
+
+
+def test_disk_full_while_writing(tmp_path: Path) -> None:
+    def work() -> None:
+        with atomic_path(tmp_path / "out.png") as temp:
+            temp.write_bytes(b"half")
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(OutputError, match="disk is full"):
+        work()
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_block_that_writes_nothing(tmp_path: Path) -> None:
+    with pytest.raises(OutputError), atomic_path(tmp_path / "out.png"):
+        pass
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_temporary_file_keeps_the_suffix(tmp_path: Path) -> None:
+    with atomic_path(tmp_path / ("n" * 240 + ".png")) as temp:
+        assert temp.suffix == ".png"
+        temp.write_bytes(b"x")
+    assert [file.name for file in tmp_path.iterdir()] == ["n" * 240 + ".png"]
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_one_of_many_writers_wins(links: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All pass the first check, then take the name at once; with and without hard links."""
+
+    def no_links(*_: Any) -> None:
+        raise OSError(errno.EPERM, "no links")
+
+    if not links:
+        monkeypatch.setattr(os, "link", no_links)
+    barrier = threading.Barrier(8)
+    outcomes: list[str] = []
+
+    def write(index: int) -> None:
+        try:
+            with atomic_path(tmp_path / "out.bin") as temp:
+                temp.write_bytes(bytes([index]))
+                barrier.wait()
+            outcomes.append(str(index))
+        except OutputExistsError:
+            outcomes.append("exists")
+
+    threads = [threading.Thread(target=write, args=(index,)) for index in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    winners = [outcome for outcome in outcomes if outcome != "exists"]
+    assert len(outcomes) == 8
+    assert len(winners) == 1
+    assert (tmp_path / "out.bin").read_bytes() == bytes([int(winners[0])])
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_failure_without_hard_links_frees_the_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any) -> None:
+        raise OSError(errno.EIO, "broken")
+
+    monkeypatch.setattr(os, "link", fail)
+    monkeypatch.setattr(Path, "replace", fail)
+    with pytest.raises(OutputError), atomic_path(tmp_path / "out.bin") as temp:
+        temp.write_bytes(b"x")
+    assert not list(tmp_path.iterdir())
+
+
+def test_bad_targets(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    (tmp_path / "dangling").symlink_to(tmp_path / "nowhere")
+    for name, word in (("", "folder"), ("none/x", "create it"), ("file/x", "create it"), ("dangling", "exists")):
+        with pytest.raises(OutputError, match=word), atomic_path(f"{tmp_path}/{name}") as temp:
+            temp.write_bytes(b"x")
+    with pytest.raises(OutputError), atomic_path(tmp_path / ("n" * 300)) as temp:
+        temp.write_bytes(b"x")
+    assert {file.name for file in tmp_path.iterdir()} == {"file", "dangling"}
