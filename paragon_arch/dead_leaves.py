@@ -53,6 +53,6 @@ def _draw_disc(
     top, left = max(0, int(y - radius)), max(0, int(x - radius))
     bottom, right = int(y + radius) + 2, int(x + radius) + 2
     part = canvas[top : max(0, bottom), left : max(0, right)]
-    rows = np.arange(top, top + part.shape[0]).reshape(-1, 1)
-    columns = np.arange(left, left + part.shape[1])
-    part[(rows - y) ** 2 + (columns - x) ** 2 <= radius**2] = colour
+    dy: npt.NDArray[np.float64] = np.arange(top, top + part.shape[0], dtype=np.float64) - y
+    dx: npt.NDArray[np.float64] = np.arange(left, left + part.shape[1], dtype=np.float64) - x
+    part[dy[:, None] ** 2 + dx**2 <= radius**2] = colour

@@ -9,7 +9,7 @@ alpha = 1 that were trained for x3 or x4 come out as the next smaller scale by l
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -131,7 +131,7 @@ def check_alpha(network: SRNetwork) -> float | None:
 
 
 @contextmanager
-def _alpha_set(network: SRNetwork, alpha: float) -> Iterator[None]:
+def _alpha_set(network: SRNetwork, alpha: float) -> Generator[None, None, None]:
     resamplers = [module for module in network.modules() if isinstance(module, MagicResample)]
     before = [module.alpha for module in resamplers]
     try:
@@ -190,9 +190,8 @@ def _informative(scores: Mapping[int, _Score]) -> bool:
 
 
 def _run(network: nn.Module, x: Tensor) -> Tensor:
-    """Output in 0..1; a network may return more than the image."""
-    out = network(x)
-    image: Tensor = out[0] if isinstance(out, tuple) else out
+    """The network's output, limited to 0..1."""
+    image: Tensor = network(x)
     return image.clamp(0, 1)
 
 

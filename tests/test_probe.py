@@ -94,11 +94,9 @@ def test_a_network_between_two_scales_is_ambiguous_and_the_larger_likelier() -> 
         """Equally good at 3 and 4, as the networks are for which the probe is known to fail."""
 
         def forward(self, x: Tensor) -> Tensor:
-            scale = self.final.scale
-            fine = F.interpolate(x, scale_factor=float(scale), mode="bicubic")
-            return fine if scale in (3, 4) else fine * 0.7
+            return super().forward(x) * (0.9 if self.final.scale in (3, 4) else 0.7)
 
-    found = measure_scale(lambda scale: Hesitant(3, scale))
+    found = measure_scale(lambda scale: Hesitant(scale, scale))
     assert found.ambiguous
     assert found.likeliest == (4, 3)
 
@@ -139,7 +137,7 @@ class Alternating(SRNetwork):
     """Hides energy at the Nyquist frequency, which only a full pre-filter removes, as networks with alpha = 1 do."""
 
     @records_hyperparameters
-    def __init__(self, *, scale: int, alpha: float | None, amplitude: float = 1.0) -> None:
+    def __init__(self, *, scale: int, alpha: float | None, amplitude: float = 4.0) -> None:
         super().__init__()
         self.scale, self.alpha, self.amplitude = scale, alpha, amplitude
         self.resample = MagicResample(3, scale=scale, alpha=alpha or 0.0, keys="A")
