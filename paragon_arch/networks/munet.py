@@ -57,8 +57,8 @@ def gradients(grey: Tensor) -> Tensor:
 
 def log_spectrum(grey: Tensor) -> Tensor:
     """``log(|FFT| + 1e-8)`` of each image, orthonormal, zero frequency at (0, 0)."""
-    magnitude: Tensor = torch.fft.fft2(grey, norm="ortho").abs()  # pyright: ignore[reportUnknownVariableType]  torch.fft is not annotated
-    return torch.log(magnitude + 1e-8)
+    spectrum = torch.fft.fft2(grey, norm="ortho")  # pyright: ignore[reportUnknownVariableType]
+    return torch.log(spectrum.abs() + 1e-8)  # pyright: ignore[reportUnknownArgumentType]  torch.fft has no types
 
 
 class MagicResize(nn.Module):
