@@ -212,7 +212,7 @@ class ParagonSR2ATD(SRNetwork):
 
     @property
     def traits(self) -> Traits:
-        return Traits(global_statistics=True, window=self.window_size, half=False)
+        return Traits(global_statistics=True, window=self.window_size, half=False, bfloat16=False)
 
     def receptive_field(self) -> int | None:
         return None
