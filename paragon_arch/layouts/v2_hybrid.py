@@ -115,7 +115,7 @@ RMS = Layout(
     network=ParagonSR2Hybrid,
     matches=lambda state: _hybrid(state) and state.has(BLOCK + "norm.scale"),
     read=_read,
-    variants=_variants(norm="rms"),
+    variants=tuple(variant for variant in _variants(norm="rms") if variant.name not in _UNNORMED),
     unknowns=(_ALPHA,),
 )
 

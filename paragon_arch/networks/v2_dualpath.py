@@ -79,11 +79,12 @@ class ParagonSR2DualPath(SRNetwork):
         alpha: float = 0.4,
         band: int | None = None,
         gated: bool = True,
-        window_size: int | None = None,
+        window_size: int | None = 32,
         in_channels: int = 3,
     ) -> None:
         super().__init__()
-        self.scale, self.alpha, self.revision, self.window_size = scale, alpha, REVISIONS[revision], window_size
+        self.scale, self.alpha, self.revision = scale, alpha, REVISIONS[revision]
+        self.window_size = window_size if block == "paragon" else None
         options = self.revision
 
         def attention(index: int) -> nn.Module | None:

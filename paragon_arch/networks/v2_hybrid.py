@@ -84,7 +84,7 @@ class ParagonSR2Hybrid(SRNetwork):
         norm: PostNorm = "group",
         use_norm: bool = True,
         dense: bool = False,
-        attention: Attention | None = None,
+        attention: Attention | None = "window",
         content_gain: bool = False,
         in_channels: int = 3,
     ) -> None:

@@ -67,7 +67,8 @@ class ParagonSR2Static(SRNetwork):
 
     @property
     def traits(self) -> Traits:
-        return Traits(global_statistics=self.channel_mod or self.use_norm, half=not self.use_norm)
+        pooled = self.channel_mod or self.use_norm
+        return Traits(global_statistics=pooled, half=not self.use_norm, bfloat16=self.magic_upsampler.alpha <= 0)
 
     def receptive_field(self) -> int | None:
         if self.traits.global_statistics:

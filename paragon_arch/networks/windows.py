@@ -40,6 +40,10 @@ def multi_head(
     """Scaled dot-product attention of ``(B, L, C)`` tokens; each head owns a consecutive slice of the channels.
 
     Args:
+        q: queries.
+        k: keys.
+        v: values.
+        heads: number of heads.
         bias: added to the logits, broadcastable to ``(B, heads, L, L)``.
         scale: factor of the logits; None means ``1/sqrt(C/heads)``.
     """
