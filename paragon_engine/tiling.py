@@ -65,13 +65,13 @@ def spans(length: int, tile: int, overlap: int, *, radius: int | None, align: in
     Args:
         length: pixels of the axis.
         tile: most pixels of a tile.
-        overlap: pixels that neighbours share; half a tile at most is used.
+        overlap: pixels that neighbours share; half a tile at most is used, in whole steps of ``align``.
         radius: receptive field; None if unlimited.
-        align: every tile starts at a multiple of this.
+        align: every tile starts at a multiple of this, and ends at one unless it ends the axis.
     """
     if length <= tile:
         return [Span(0, length, 0, length, 0, 0)]
-    overlap = min(overlap, tile // 2)
+    overlap = min(overlap, tile // 2) // align * align
     largest = max(align, (tile - overlap) // align * align)
     count = -(-(length - overlap) // largest)
     step = -(-(length - overlap) // (count * align)) * align
