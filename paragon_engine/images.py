@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from paragon_arch.atomic import atomic_path
 from PIL import Image, ImageCms
 
+from paragon_arch.atomic import atomic_path
 from paragon_arch.errors import ImageError, OutputError
 
 from .deep import deep_channels, read_deep

@@ -212,9 +212,10 @@ class _Tiler:
     def _shrink(self, part: Tensor) -> None:
         if self._model.device.type == "cuda":
             torch.cuda.empty_cache()
-        smaller = min(self._tile, max(part.shape[-2:])) // 2
-        if smaller < MIN_TILE:
-            raise MemoryError(f"out of memory on {self._model.device}, even with tiles of {self._tile} pixels")
+        failed = min(self._tile, max(part.shape[-2:]))
+        if failed <= MIN_TILE:
+            raise MemoryError(f"out of memory on {self._model.device}, even with tiles of {failed} pixels")
+        smaller = max(MIN_TILE, failed // 2)
         log.warning("out of memory on %s: going on with tiles of %d pixels", self._model.device, smaller)
         self._tile = smaller
 
