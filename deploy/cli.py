@@ -46,7 +46,7 @@ def build_parser() -> argparse.ArgumentParser:
             command.name,
             help=command.summary,
             description=command.manual,
-            epilog=f"examples:\n{command.examples}",
+            epilog=f'examples:\n{command.examples}\n\nexit codes: see "{parser.prog} --help"',
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         command.configure(sub)

@@ -22,15 +22,15 @@ class Command:
     configure: Callable[[argparse.ArgumentParser], None]
     """Adds the arguments."""
     run: Callable[[argparse.Namespace], int]
-    """Does the work and returns the exit code. Imports the libraries itself, so that ``--help`` need not wait."""
+    """Does the work and returns the exit code. Imports what needs torch itself: ``--help`` must not wait for it."""
 
 
 def add_overrides(parser: argparse.ArgumentParser) -> None:
     """Options for what a checkpoint may not say."""
     group = parser.add_argument_group(
         "values that a checkpoint may not store",
-        "Each is taken from the first source that knows it: the option here, a hint in the file, the tensors' shapes, "
-        "the file's name, a measurement on the model, the layout's default.",
+        "Each is taken from the first source that knows it: the option here, a hint in the file,\n"
+        "the tensors' shapes, the file's name, a measurement on the model, the layout's default.",
     )
     group.add_argument("--scale", type=positive_int, metavar="N", help="scale that the model was made for")
     group.add_argument("--alpha", type=float, metavar="A", help="strength of the sharpening in the Magic resampler")

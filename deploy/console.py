@@ -7,21 +7,17 @@ import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+
+from paragon_engine.progress import CLEAR_LINE, Progress, TerminalProgress
 
 from .exit_codes import ExitCode
-
-if TYPE_CHECKING:
-    from paragon_engine.progress import Progress
-
-_CLEAR_LINE = "\r\x1b[K"
 
 
 class _Handler(logging.Handler):
     """Log records as single lines, without tearing the progress line."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        clear = _CLEAR_LINE if sys.stderr.isatty() else ""
+        clear = CLEAR_LINE if sys.stderr.isatty() else ""
         prefix = f"{record.levelname.lower()}: " if record.levelno >= logging.WARNING else ""
         text = record.getMessage()
         if record.exc_info:
@@ -53,14 +49,12 @@ def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
 
 def progress(*, quiet: bool) -> Progress:
     """Where a command reports its progress to."""
-    from paragon_engine.progress import Progress, TerminalProgress
-
     return Progress() if quiet else TerminalProgress()
 
 
 def report(error: BaseException, code: ExitCode) -> ExitCode:
     """Tell an error in one line and return its exit code."""
-    clear = _CLEAR_LINE if sys.stderr.isatty() else ""
+    clear = CLEAR_LINE if sys.stderr.isatty() else ""
     sys.stderr.write(f"{clear}error: {describe(error, code)}\n")
     return code
 

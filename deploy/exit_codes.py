@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from enum import IntEnum
 
+from paragon_arch import errors
+
 
 class ExitCode(IntEnum):
     """What the program's exit status means."""
@@ -35,22 +37,21 @@ MEANINGS = {
     ExitCode.CANCELLED: "stopped by the user",
 }
 
+_CODES: dict[type[BaseException], ExitCode] = {
+    errors.CheckpointError: ExitCode.CHECKPOINT,
+    errors.LayoutError: ExitCode.LAYOUT,
+    errors.OptionError: ExitCode.OPTION,
+    errors.ImageError: ExitCode.IMAGE,
+    errors.OutputError: ExitCode.OUTPUT,
+    errors.FusionError: ExitCode.FUSION,
+    errors.CancelledError: ExitCode.CANCELLED,
+    KeyboardInterrupt: ExitCode.CANCELLED,
+}
+
 
 def exit_code(error: BaseException) -> ExitCode:
     """The exit code for an exception."""
-    from paragon_arch import errors  # here, so that --help need not wait for PyTorch
-
-    classes: dict[type[BaseException], ExitCode] = {
-        errors.CheckpointError: ExitCode.CHECKPOINT,
-        errors.LayoutError: ExitCode.LAYOUT,
-        errors.OptionError: ExitCode.OPTION,
-        errors.ImageError: ExitCode.IMAGE,
-        errors.OutputError: ExitCode.OUTPUT,
-        errors.FusionError: ExitCode.FUSION,
-        errors.CancelledError: ExitCode.CANCELLED,
-        KeyboardInterrupt: ExitCode.CANCELLED,
-    }
-    return next((code for kind, code in classes.items() if isinstance(error, kind)), ExitCode.UNEXPECTED)
+    return next((code for kind, code in _CODES.items() if isinstance(error, kind)), ExitCode.UNEXPECTED)
 
 
 def table() -> str:

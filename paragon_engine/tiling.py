@@ -65,13 +65,13 @@ def spans(length: int, tile: int, overlap: int, *, radius: int | None, align: in
     Args:
         length: pixels of the axis.
         tile: most pixels of a tile.
-        overlap: pixels that neighbours share; half a tile at most is used.
+        overlap: pixels that neighbours share; half a tile at most is used, in whole steps of ``align``.
         radius: receptive field; None if unlimited.
-        align: every tile starts at a multiple of this.
+        align: every tile starts at a multiple of this, and ends at one unless it ends the axis.
     """
     if length <= tile:
         return [Span(0, length, 0, length, 0, 0)]
-    overlap = min(overlap, tile // 2)
+    overlap = min(overlap, tile // 2) // align * align
     largest = max(align, (tile - overlap) // align * align)
     count = -(-(length - overlap) // largest)
     step = -(-(length - overlap) // (count * align)) * align
@@ -212,9 +212,10 @@ class _Tiler:
     def _shrink(self, part: Tensor) -> None:
         if self._model.device.type == "cuda":
             torch.cuda.empty_cache()
-        smaller = min(self._tile, max(part.shape[-2:])) // 2
-        if smaller < MIN_TILE:
-            raise MemoryError(f"out of memory on {self._model.device}, even with tiles of {self._tile} pixels")
+        failed = min(self._tile, max(part.shape[-2:]))
+        if failed <= MIN_TILE:
+            raise MemoryError(f"out of memory on {self._model.device}, even with tiles of {failed} pixels")
+        smaller = max(MIN_TILE, failed // 2)
         log.warning("out of memory on %s: going on with tiles of %d pixels", self._model.device, smaller)
         self._tile = smaller
 

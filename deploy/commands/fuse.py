@@ -5,6 +5,10 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+import paragon_arch
+from paragon_arch.errors import OutputError
+from paragon_engine.progress import log
+
 from ..command import Command, add_overrides, overrides
 from ..exit_codes import ExitCode
 
@@ -29,23 +33,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Load, fuse, write."""
-    import paragon_arch
-    from paragon_arch.errors import OutputError
-    from paragon_engine.progress import log
     from paragon_engine.upscale import refuse_existing
 
     if args.output.suffix != ".safetensors":
         raise OutputError(f"{args.output}: only .safetensors is written; name the output *.safetensors")
     refuse_existing(args.input, args.output, overwrite=args.overwrite)
     model = paragon_arch.load(args.input, **overrides(args))
-    if model.report.fused:
-        log.info("%s: fused already; the output holds the same weights", args.input)
-    elif not model.report.fusible:
-        log.info(
-            "%s: layout %s has nothing to fuse; the output holds the same weights", args.input, model.report.layout
-        )
-    else:
-        model = paragon_arch.fuse(model, accept_identity=args.accept_identity_kernel)
+    model = paragon_arch.fuse(model, accept_identity=args.accept_identity_kernel)
     paragon_arch.save(model, args.output, overwrite=args.overwrite, hint_tensors=not args.no_hint_tensors)
     log.info("%s: written", args.output)
     return ExitCode.OK

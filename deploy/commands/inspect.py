@@ -7,6 +7,9 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import paragon_arch
+from paragon_arch.errors import ParagonError
+
 from .. import console
 from ..command import Command, add_overrides, overrides
 from ..exit_codes import ExitCode, exit_code
@@ -34,9 +37,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Inspect every file, those after a bad one too; the exit code is that of the first bad one."""
-    import paragon_arch
-    from paragon_arch.errors import ParagonError
-
     results: list[tuple[Path, Inspection | ParagonError]] = []
     for path in args.files:
         try:
@@ -60,7 +60,7 @@ def _record(path: Path, result: Inspection | Exception) -> dict[str, Any]:
     if isinstance(result, Exception):
         code = exit_code(result)
         problem = {"type": type(result).__name__, "message": console.describe(result, code), "exit_code": int(code)}
-        return {"path": str(path), "error": problem}
+        return {"file": str(path), "error": problem}
     return result.to_json()
 
 
@@ -103,8 +103,7 @@ def compact(found: list[tuple[Path, Inspection]]) -> list[str]:
 
 
 def _explained(value: Resolved) -> str:
-    note = f"; {value.note}" if value.note else ""
-    return f"{_plain(value.value)}  ({SOURCES.get(value.source, value.source)}{note})"
+    return f"{_plain(value.value)}  ({SOURCES.get(value.source, value.source)})"
 
 
 def _brief(value: Resolved | None) -> str:

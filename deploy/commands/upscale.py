@@ -5,14 +5,18 @@ from __future__ import annotations
 import argparse
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+import paragon_arch
+from paragon_arch.errors import ImageError
+from paragon_engine.catalog import find_model
+from paragon_engine.progress import Progress, duration, log
 
 from .. import console
 from ..command import Command, add_overrides, overrides, positive_float, positive_int
 from ..exit_codes import ExitCode
 
 if TYPE_CHECKING:
-    from paragon_arch import ParagonModelDescriptor
     from paragon_engine.upscale import UpscaleSettings
 
 FORMAT_CHOICES = ("png", "jpg", "webp", "tif", "bmp", "same")
@@ -74,10 +78,8 @@ def run(args: argparse.Namespace) -> int:
         progress.finish()
 
 
-def _file(args: argparse.Namespace, settings: UpscaleSettings, progress: Any) -> int:
-    from paragon_arch.errors import ImageError
+def _file(args: argparse.Namespace, settings: UpscaleSettings, progress: Progress) -> int:
     from paragon_engine.images import output_format
-    from paragon_engine.progress import duration, log
     from paragon_engine.upscale import refuse_existing, upscale_file
 
     target: Path = args.output / f"{args.input.stem}.png" if args.output.is_dir() else args.output
@@ -92,9 +94,8 @@ def _file(args: argparse.Namespace, settings: UpscaleSettings, progress: Any) ->
     return ExitCode.OK
 
 
-def _folder(args: argparse.Namespace, settings: UpscaleSettings, progress: Any) -> int:
+def _folder(args: argparse.Namespace, settings: UpscaleSettings, progress: Progress) -> int:
     from paragon_engine.folders import extension_of, upscale_folder
-    from paragon_engine.progress import duration, log
 
     model, began = _load(args), time.monotonic()
     summary = upscale_folder(
@@ -112,12 +113,9 @@ def _folder(args: argparse.Namespace, settings: UpscaleSettings, progress: Any) 
     return ExitCode.PARTIAL if summary.failed else ExitCode.OK
 
 
-def _load(args: argparse.Namespace) -> ParagonModelDescriptor:
+def _load(args: argparse.Namespace) -> paragon_arch.ParagonModelDescriptor:
     """The model, on the device that was asked for."""
-    import paragon_arch
-    from paragon_engine.catalog import find_model
     from paragon_engine.devices import resolve_device
-    from paragon_engine.progress import log
 
     device = resolve_device(args.device)
     path = find_model(args.model)
