@@ -57,6 +57,8 @@ def save_random_model(path: Path) -> None:
     """A 2x release-layout realtime network with seeded weights."""
     torch.manual_seed(0)
     network = ParagonSR2Release(variant="realtime", scale=2, num_feat=16, num_groups=1, num_blocks=3)
+    for parameter in network.body.parameters():  # a fresh LayerScale would hide the body
+        torch.nn.init.normal_(parameter, std=0.3)
     save_file(network.state_dict(), path)
 
 
@@ -86,6 +88,7 @@ def upscale(server: Server, loader: dict[str, Any], prefix: str) -> NDArray[np.f
 def test_our_node_stands_beside_cores(server: Server) -> None:
     nodes = server.get("/object_info")
     assert "UpscaleModelLoader" in nodes
+    assert "ParagonSRLoadModel" in nodes, server.tail()
     ours = nodes["ParagonSRLoadModel"]
     assert ours["display_name"] == "Load ParagonSR Model"
     assert ours["python_module"] == f"custom_nodes.{PACK}"
