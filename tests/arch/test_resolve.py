@@ -34,7 +34,10 @@ def settle(
 
 def test_order_of_sources_for_the_scale() -> None:
     everything: dict[str, Any] = {"name": "4x_model", "hints": {"scale": 8}}
-    assert (settle(**everything, scale=2)["scale"].value, settle(**everything, scale=2)["scale"].source) == (2, "override")
+    assert (settle(**everything, scale=2)["scale"].value, settle(**everything, scale=2)["scale"].source) == (
+        2,
+        "override",
+    )
     assert settle(**everything)["scale"] == Resolved(8, "hint")
     assert settle(name="4x_model")["scale"] == Resolved(4, "name")
     assert settle()["scale"] == Resolved(3, "measured")

@@ -134,7 +134,11 @@ def test_fused_variants_are_recognised_and_read_back(layout: Layout) -> None:
         {"conv_in.weight": torch.zeros(())},
         {"conv_in.weight": torch.zeros(3), "conv_out.weight": torch.zeros(2)},
         {"conv_in.weight": torch.zeros(0, 3, 3, 3), "conv_out.weight": torch.zeros(3, 0, 3, 3)},
-        {"conv_in.weight": torch.zeros(4, 3, 3, 3), "conv_out.weight": torch.zeros(3, 4, 3, 3), "body.x": torch.zeros(1)},
+        {
+            "conv_in.weight": torch.zeros(4, 3, 3, 3),
+            "conv_out.weight": torch.zeros(3, 4, 3, 3),
+            "body.x": torch.zeros(1),
+        },
     ],
 )
 def test_detection_survives_odd_state_dicts(state: dict[str, torch.Tensor]) -> None:

@@ -89,7 +89,7 @@ class Server:
             entry = self.get(f"/history/{number}").get(number)
             if entry is not None:
                 if entry["status"]["status_str"] != "success":
-                    raise RuntimeError(f"failed: {json.dumps(entry['status'], indent=1)}")
+                    raise RuntimeError(f"failed: {_summary(entry['status']['messages'][-1][1])}")
                 return entry["outputs"]
             time.sleep(0.1)
         raise RuntimeError(f"no result after {PROMPT_SECONDS} s:\n{self.tail()}")
@@ -102,6 +102,11 @@ class Server:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+
+
+def _summary(error: dict[str, str]) -> str:
+    trace = "".join(error.get("traceback", ""))
+    return f"{error.get('node_type')}: {error.get('exception_type')}: {error.get('exception_message')}\n{trace}"
 
 
 def _free_port() -> int:

@@ -57,6 +57,8 @@ def save_random_model(path: Path) -> None:
     """A 2x release-layout realtime network with seeded weights."""
     torch.manual_seed(0)
     network = ParagonSR2Release(variant="realtime", scale=2, num_feat=16, num_groups=1, num_blocks=3)
+    for parameter in network.body.parameters():  # a fresh LayerScale would hide the body
+        torch.nn.init.normal_(parameter, std=0.3)
     save_file(network.state_dict(), path)
 
 
@@ -83,9 +85,17 @@ def upscale(server: Server, loader: dict[str, Any], prefix: str) -> NDArray[np.f
     return np.asarray(Image.open(server.base / "output" / saved["filename"]).convert("RGB")).astype(np.float64)
 
 
+def assert_saved(saved: NDArray[np.float64], exact: NDArray[np.float64]) -> None:
+    """Core's SaveImage cuts fractions of a level off; beyond that, the two agree."""
+    lost = exact - saved
+    assert lost.min() > -0.02
+    assert lost.max() < 1.02
+
+
 def test_our_node_stands_beside_cores(server: Server) -> None:
     nodes = server.get("/object_info")
     assert "UpscaleModelLoader" in nodes
+    assert "ParagonSRLoadModel" in nodes, server.tail()
     ours = nodes["ParagonSRLoadModel"]
     assert ours["display_name"] == "Load ParagonSR Model"
     assert ours["python_module"] == f"custom_nodes.{PACK}"
@@ -97,8 +107,7 @@ def test_our_node_stands_beside_cores(server: Server) -> None:
 def test_cores_upscale_node_gives_our_result(server: Server, loader: str) -> None:
     result = upscale(server, {"class_type": loader, "inputs": {"model_name": RANDOM}}, loader)
     assert result.shape == (72, 96, 3)
-    difference = np.abs(result - expected(server.base / "models/upscale_models" / RANDOM))
-    assert difference.max() <= 1  # a saved picture is rounded to whole levels
+    assert_saved(result, expected(server.base / "models/upscale_models" / RANDOM))
 
 
 def test_core_loads_an_original_checkpoint_from_its_tensors_alone(server: Server, shared: Path) -> None:
@@ -107,10 +116,10 @@ def test_core_loads_an_original_checkpoint_from_its_tensors_alone(server: Server
     loader = {"class_type": "UpscaleModelLoader", "inputs": {"model_name": "model.safetensors"}}
     result = upscale(server, loader, "nano")
     assert result.shape == (72, 96, 3)
-    assert np.abs(result - expected(shared / "checkpoints" / NANO)).max() <= 1
+    assert_saved(result, expected(shared / "checkpoints" / NANO))
 
 
 def test_our_loader_refuses_a_scale_that_the_file_contradicts(server: Server) -> None:
     node = {"class_type": "ParagonSRLoadModel", "inputs": {"model_name": RANDOM, "scale": 4}}
-    with pytest.raises(RuntimeError, match="scale"):
+    with pytest.raises(RuntimeError, match="InvalidOptionError"):
         upscale(server, node, "wrong")

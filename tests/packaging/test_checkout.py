@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -23,9 +24,12 @@ def test_the_command_line_runs_from_the_root(root: Path) -> None:
 @pytest.mark.parametrize("mode", ["prepend", "importlib"])
 def test_pytest_collects_in_both_import_modes(mode: str, tmp_path: Path, copy_checkout: Callable[[Path], Path]) -> None:
     checkout = copy_checkout(tmp_path / "comfyui-paragonsr-main")
-    command = [sys.executable, "-m", "pytest", f"--import-mode={mode}", "-p", "no:cacheprovider", "-n0", "-q"]
-    everything = subprocess.run([*command, "--collect-only"], cwd=checkout, capture_output=True, text=True, check=False)
+    command = [sys.executable, "-m", "pytest", f"--import-mode={mode}", "-p", "no:cacheprovider", "-q"]
+    environment = {name: value for name, value in os.environ.items() if name != "PYTEST_ADDOPTS"}
+    everything = subprocess.run(
+        [*command, "--collect-only"], cwd=checkout, env=environment, capture_output=True, text=True, check=False
+    )
     assert everything.returncode == 0, everything.stdout
     some = [*command, "tests/test_imports.py"]
-    done = subprocess.run(some, cwd=checkout, capture_output=True, text=True, check=False)
+    done = subprocess.run(some, cwd=checkout, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
