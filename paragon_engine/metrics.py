@@ -38,8 +38,19 @@ def psnr_y(image: Pixels, reference: Pixels, *, border: int = 0) -> float:
         InvalidOptionError: the sizes differ, or nothing is left inside the border.
     """
     a, b = _planes(image, reference, border, smallest=1)
-    error = float(np.square(a - b).mean())
-    return math.inf if error == 0 else 10 * math.log10(255**2 / error)
+    return _decibels(float(np.square(a - b).mean()))
+
+
+def psnr_y_frame(image: Pixels, reference: Pixels, *, width: int) -> float:
+    """As `psnr_y`, over the outermost ``width`` pixels alone: where padding goes wrong.
+
+    Raises:
+        InvalidOptionError: the sizes differ, or the frame covers the whole image.
+    """
+    a, b = _planes(image, reference, 0, smallest=2 * width + 1)
+    error = np.square(a - b)
+    inside = error[width:-width, width:-width]
+    return _decibels(float((error.sum() - inside.sum()) / (error.size - inside.size)))
 
 
 def ssim_y(image: Pixels, reference: Pixels, *, border: int = 0) -> float:
@@ -55,6 +66,10 @@ def ssim_y(image: Pixels, reference: Pixels, *, border: int = 0) -> float:
     covariance = _blur(a * b) - mean_a * mean_b
     score = (2 * mean_a * mean_b + c1) * (2 * covariance + c2)
     return float((score / ((mean_a**2 + mean_b**2 + c1) * (var_a + var_b + c2))).mean())
+
+
+def _decibels(error: float) -> float:
+    return math.inf if error <= 0 else 10 * math.log10(255**2 / error)
 
 
 def _planes(image: Pixels, reference: Pixels, border: int, *, smallest: int) -> tuple[Plane, Plane]:

@@ -39,8 +39,10 @@ class ModelConfig:
 class DataConfig:
     """Where high-resolution pictures come from, and how patches are cut."""
 
-    folder: str
+    folder: str | None = None
     """Folder of pictures, searched recursively; relative to the working directory."""
+    synthetic: int = 0
+    """Number of synthetic pictures to add."""
     patch: int = 96
     """Side of a high-resolution patch, a multiple of the scale."""
     batch: int = 8
@@ -89,6 +91,7 @@ class Recipe:
     def __post_init__(self) -> None:
         scale, patch = self.model.scale, self.data.patch
         low, high = self.data.shrink
+        _require(self.data.folder is not None or self.data.synthetic > 0, "data.folder", None, "a folder of pictures")
         _require(scale >= 1, "model.scale", scale, "at least 1")
         _require(patch > 0 and patch % scale == 0, "data.patch", patch, f"a positive multiple of the scale {scale}")
         _require(0 < low <= high <= 1, "data.shrink", [low, high], "two numbers, 0 < low <= high <= 1")

@@ -19,13 +19,16 @@ from torch import Tensor, nn
 from paragon_arch.errors import InvalidOptionError, ParagonError
 from paragon_arch.networks.base import SRNetwork
 
-from .config import OptimConfig, Recipe
-from .data.pairs import PairSampler, list_images, read_image
+from .config import DataConfig, OptimConfig, Recipe
+from .data.pairs import PairSampler, Pixels, list_images, read_image
+from .data.synthetic import dead_leaves
 from .losses import find_loss
 from .network import build
 
 log = logging.getLogger(__name__)
 
+SYNTHETIC_SIDE = 256
+"""Side of a synthetic picture in pixels."""
 MAX_BAD_STEPS = 20
 """So many non-finite steps in a row end the run."""
 
@@ -96,7 +99,7 @@ class Trainer:
         else:
             self._count_bad_step()
         self.step += 1
-        return float(loss)
+        return loss.item()
 
     def _count_bad_step(self) -> None:
         self.skipped += 1
@@ -161,6 +164,17 @@ def _fingerprint(recipe: Recipe) -> str:
     return json.dumps({**content, "seed": recipe.run.seed}, sort_keys=True)
 
 
+def load_pictures(config: DataConfig) -> list[Pixels]:
+    """Decode the pictures that a recipe names, and make its synthetic ones.
+
+    Raises:
+        ImageError: the folder is empty, or a picture cannot be read.
+    """
+    paths = [] if config.folder is None else list_images(Path(config.folder))
+    synthetic = [dead_leaves(SYNTHETIC_SIDE, seed=seed) for seed in range(config.synthetic)]
+    return [*(read_image(path) for path in paths), *synthetic]
+
+
 def fit(recipe: Recipe) -> Trainer:
     """Run a recipe to its end, continuing where an earlier run of it was stopped.
 
@@ -168,7 +182,7 @@ def fit(recipe: Recipe) -> Trainer:
     """
     out = Path(recipe.run.out)
     out.mkdir(parents=True, exist_ok=True)
-    images = [read_image(path) for path in list_images(Path(recipe.data.folder))]
+    images = load_pictures(recipe.data)
     sampler = PairSampler(images, recipe.data, scale=recipe.model.scale, seed=recipe.run.seed)
     trainer, state = Trainer(recipe, sampler), out / "state.safetensors"
     if state.exists():

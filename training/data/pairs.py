@@ -113,4 +113,9 @@ def edge_strength(image: Pixels) -> float:
 
 def to_tensor(images: Pixels) -> Tensor:
     """``(N, H, W, 3)`` 8-bit to ``(N, 3, H, W)`` float32 in 0..1, channels last in memory."""
-    return torch.from_numpy(images).permute(0, 3, 1, 2).float().div(255)
+    return torch.tensor(images).permute(0, 3, 1, 2).float().div(255)
+
+
+def to_pixels(images: Tensor) -> Pixels:
+    """``(N, 3, H, W)`` in 0..1, clipped, to ``(N, H, W, 3)`` 8-bit."""
+    return images.clamp(0, 1).mul(255).round().byte().permute(0, 2, 3, 1).numpy()
