@@ -1,9 +1,9 @@
 """Train and measure ParagonSR2 networks.
 
-    python -m training.data.fetch_photographs            photographs with free licences into data/photographs
-    python -m training fit training/recipes/NAME.toml    train, or go on where a run was stopped
-    python -m training fit --smoke                       a minute of it, to see that everything works
-    python -m training evaluate MODEL...                 scores on the hold-out photographs
+python -m training.data.fetch_photographs            photographs with free licences into data/photographs
+python -m training fit training/recipes/NAME.toml    train, or go on where a run was stopped
+python -m training fit --smoke                       a minute of it, to see that everything works
+python -m training evaluate MODEL...                 scores on the hold-out photographs
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ import dataclasses
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from paragon_arch.errors import InvalidOptionError
 
@@ -135,7 +135,24 @@ def _section(kind: type[T], name: str, values: dict[str, Any]) -> T:
     for key, f in known.items():
         if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING and key not in values:
             raise InvalidOptionError(f"{name}.{key} is missing")
-    return kind(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
+    hints = get_type_hints(kind)
+    arguments = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
+    for key, value in arguments.items():
+        if not _is_a(value, hints[key]):
+            raise InvalidOptionError(f"{name}.{key} = {values[key]!r} must be of type {known[key].type}")
+    return kind(**arguments)
+
+
+def _is_a(value: Any, hint: Any) -> bool:
+    """Whether a TOML value, lists made tuples, has the type of a field."""
+    parts = get_args(hint)
+    if get_origin(hint) is tuple:
+        return isinstance(value, tuple) and len(parts) == len(value) and all(map(_is_a, value, parts))
+    if parts:  # X | None
+        return any(_is_a(value, part) for part in parts)
+    if hint is float:
+        return isinstance(value, (int, float)) and not isinstance(value, bool)
+    return isinstance(value, hint) and not isinstance(value, bool)
 
 
 def _require(condition: bool, name: str, value: object, rule: str) -> None:

@@ -129,7 +129,7 @@ class Trainer:
         save_file(tensors, temporary, {"counters": json.dumps(counters), "recipe": _fingerprint(self.recipe)})
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
-        os.replace(temporary, path)
+        temporary.replace(path)
 
     def resume(self, path: Path) -> None:
         """Continue from a file that `save` wrote.
@@ -139,7 +139,7 @@ class Trainer:
         """
         with safe_open(path, "pt") as file:
             metadata = file.metadata()
-            tensors = {key: file.get_tensor(key) for key in file.keys()}
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  (not a dict)
         if metadata["recipe"] != _fingerprint(self.recipe):
             raise InvalidOptionError(f"{path} was written by another recipe; give a new run.out or delete that file")
         counters = json.loads(metadata["counters"])

@@ -69,9 +69,11 @@ def unpack(package: Package, folder: Path) -> Path:
 
 def _run(command: list[str], folder: Path) -> None:
     try:
-        result = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+        result = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)  # noqa: S603
     except FileNotFoundError as error:
-        raise ParagonError(f"{command[0]} is not installed; fetching needs a Debian or Ubuntu system and pip") from error
+        raise ParagonError(
+            f"{command[0]} is not installed; fetching needs a Debian or Ubuntu system and pip"
+        ) from error
     if result.returncode:
         raise ParagonError(f"{' '.join(command)} failed: {result.stderr.strip()}")
 
@@ -112,6 +114,7 @@ def _copy_holdout(picture: HoldoutPicture, source: Path, folder: Path) -> None:
 
 
 def main() -> int:
+    """Run the program; returns 0, or 1 after an error that has been told in one line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("data/photographs"))
     arguments = parser.parse_args()
