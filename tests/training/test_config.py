@@ -1,0 +1,57 @@
+"""Recipes: what is read, and what is refused by name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from paragon_arch.errors import InvalidOptionError
+from training.config import Recipe, parse_recipe, read_recipe
+
+MINIMAL = {"data": {"synthetic": 1}, "optim": {"steps": 10}, "run": {"out": "x"}}
+
+
+def test_minimal_recipe_gets_defaults() -> None:
+    recipe = parse_recipe(MINIMAL)
+    assert (recipe.model.variant, recipe.model.scale, recipe.data.patch) == ("realtime", 2, 96)
+
+
+def test_all_shipped_recipes_are_valid(root: Path) -> None:
+    recipes = sorted((root / "training" / "recipes").glob("*.toml"))
+    assert {path.stem for path in recipes} >= {"2x-realtime-fidelity", "smoke"}
+    assert all(isinstance(read_recipe(path), Recipe) for path in recipes)
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "value", "named"),
+    [
+        ("data", "patch", 97, "data.patch = 97"),
+        ("data", "shrink", [0.0, 1.0], "data.shrink"),
+        ("data", "batch", 0, "data.batch"),
+        ("data", "pacth", 96, "unknown key data.pacth"),
+        ("data", "synthetic", 0, "data.folder"),
+        ("optim", "ema", 1.0, "optim.ema"),
+        ("optim", "steps", "many", "optim.steps"),
+        ("model", "scale", 0, "model.scale"),
+    ],
+)
+def test_bad_value_is_refused_by_name(section: str, key: str, value: object, named: str) -> None:
+    tables = {name: dict(table) for name, table in MINIMAL.items()}
+    tables.setdefault(section, {})[key] = value
+    with pytest.raises(InvalidOptionError, match=named):
+        parse_recipe(tables)
+
+
+def test_unknown_section_and_missing_key_are_named() -> None:
+    with pytest.raises(InvalidOptionError, match=r"unknown section \[optimizer\]"):
+        parse_recipe({**MINIMAL, "optimizer": {}})
+    with pytest.raises(InvalidOptionError, match=r"optim\.steps is missing"):
+        parse_recipe({**MINIMAL, "optim": {}})
+
+
+def test_broken_file_is_named(tmp_path: Path) -> None:
+    (tmp_path / "broken.toml").write_text("[data\n", encoding="utf-8")
+    for name in ("broken.toml", "missing.toml"):
+        with pytest.raises(InvalidOptionError, match=name):
+            read_recipe(tmp_path / name)

@@ -1,0 +1,143 @@
+"""The loop: it learns, resumes bit for bit, averages, and survives poisoned batches."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+import paragon_arch
+from paragon_arch.errors import InvalidOptionError, ParagonError
+from training.config import DataConfig, OptimConfig, Recipe, RunConfig
+from training.data.pairs import PairSampler
+from training.export import export
+from training.loop import MAX_BAD_STEPS, Average, Trainer, fit, learning_rate, load_pictures
+
+
+def recipe(out: Path, steps: int) -> Recipe:
+    return Recipe(
+        data=DataConfig(synthetic=4, patch=24, batch=4),
+        optim=OptimConfig(steps=steps, lr=3e-3, warmup=5, ema=0.9),
+        run=RunConfig(out=str(out), log_every=5, save_every=5),
+    )
+
+
+def trainer(out: Path, steps: int = 20) -> Trainer:
+    content = recipe(out, steps)
+    return Trainer(content, PairSampler(load_pictures(content.data), content.data, scale=2, seed=1))
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+def test_training_reduces_the_loss_and_exports_a_loadable_model(tmp_path: Path) -> None:
+    done = fit(recipe(tmp_path, 60))
+    losses = [float(line.split("\t")[1]) for line in (tmp_path / "log.tsv").read_text().splitlines()]
+    assert losses[-1] < 0.6 * losses[0]
+    averaged = done.averaged_network()
+    export(averaged, tmp_path / "model.safetensors", overwrite=False)
+    model = paragon_arch.load(tmp_path / "model.safetensors")
+    assert (model.scale, model.model.alpha) == (2, 0.0)
+    x = torch.rand(1, 3, 20, 24)
+    with torch.inference_mode():
+        assert torch.equal(model.model(x), averaged(x))
+
+
+def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path: Path) -> None:
+    whole = trainer(tmp_path)
+    for _ in range(12):
+        whole.advance()
+    first = trainer(tmp_path)
+    for _ in range(6):
+        first.advance()
+    first.save(tmp_path / "state.safetensors")
+    second = trainer(tmp_path)
+    second.resume(tmp_path / "state.safetensors")
+    for _ in range(6):
+        second.advance()
+    assert second.step == whole.step == 12
+    for name, parameter in whole.parameters.items():
+        assert torch.equal(parameter, second.parameters[name])
+        assert torch.equal(whole.average.values[name], second.average.values[name])
+
+
+def test_another_recipes_state_is_refused(tmp_path: Path) -> None:
+    trainer(tmp_path, steps=20).save(tmp_path / "state.safetensors")
+    with pytest.raises(InvalidOptionError, match="another recipe"):
+        trainer(tmp_path, steps=21).resume(tmp_path / "state.safetensors")
+
+
+class Poisoned(PairSampler):
+    """Returns NaN targets at some steps."""
+
+    bad: frozenset[int] = frozenset()
+
+    def batch(self, step: int) -> tuple[Tensor, Tensor]:
+        low, high = super().batch(step)
+        return low, high * float("nan") if step in self.bad else high
+
+
+def poisoned(out: Path, bad: frozenset[int]) -> Trainer:
+    content = recipe(out, 40)
+    sampler = Poisoned(load_pictures(content.data), content.data, scale=2, seed=1)
+    sampler.bad = bad
+    return Trainer(content, sampler)
+
+
+def test_a_poisoned_batch_changes_nothing(tmp_path: Path) -> None:
+    run = poisoned(tmp_path, frozenset({2}))
+    run.advance()
+    run.advance()
+    before = {name: parameter.detach().clone() for name, parameter in run.parameters.items()}
+    run.advance()
+    assert run.skipped == 1
+    assert all(torch.equal(before[name], parameter) for name, parameter in run.parameters.items())
+    assert run.advance() < 1
+
+
+def test_endless_poison_ends_the_run(tmp_path: Path) -> None:
+    run = poisoned(tmp_path, frozenset(range(100)))
+    with pytest.raises(ParagonError, match="diverged"):
+        for _ in range(MAX_BAD_STEPS):
+            run.advance()
+
+
+def test_the_gradient_norm_is_clipped(tmp_path: Path) -> None:
+    run = trainer(tmp_path)
+    run.loss = lambda output, target: 1e6 * (output - target).square().mean()
+    run.advance()
+    norm = torch.stack([p.grad.norm() for p in run.parameters.values() if p.grad is not None]).norm()
+    assert norm == pytest.approx(1.0, rel=1e-3)
+
+
+def test_learning_rate_warms_up_and_decays() -> None:
+    config = OptimConfig(steps=100, lr=1.0, final_lr=0.1, warmup=10)
+    rates = [learning_rate(config, step) for step in range(101)]
+    assert rates[0] == pytest.approx(0.1)
+    assert rates[10] == max(rates) == 1.0
+    assert rates[100] == pytest.approx(0.1)
+    assert rates[10:] == sorted(rates[10:], reverse=True)
+
+
+def test_average_of_constant_weights_is_those_weights() -> None:
+    layer = torch.nn.Linear(3, 3)
+    average = Average(layer, 0.9)
+    for _ in range(5):
+        average.update(layer)
+    assert torch.allclose(average.values["weight"], layer.weight)
+    layer.weight.data.add_(1)
+    average.update(layer)
+    assert 0 < (average.values["weight"] - layer.weight + 1).mean() < 1
+
+
+def test_two_seeds_give_two_networks(tmp_path: Path) -> None:
+    content = recipe(tmp_path, 10)
+    other = dataclasses.replace(content, run=dataclasses.replace(content.run, seed=2))
+    sampler = PairSampler(load_pictures(content.data), content.data, scale=2, seed=1)
+    a, b = Trainer(content, sampler), Trainer(other, sampler)
+    assert not torch.equal(a.parameters["conv_in.weight"], b.parameters["conv_in.weight"])

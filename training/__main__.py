@@ -1,0 +1,83 @@
+"""Train and measure ParagonSR2 networks.
+
+python -m training.data.fetch_photographs            photographs with free licences into data/photographs
+python -m training fit training/recipes/NAME.toml    train, or go on where a run was stopped
+python -m training fit --smoke                       a minute of it, to see that everything works
+python -m training evaluate MODEL...                 scores on the hold-out photographs
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from paragon_arch.errors import ParagonError
+
+from .config import read_recipe
+from .evaluate import evaluate, table
+from .export import export
+from .loop import fit
+
+RECIPES = Path(__file__).with_name("recipes")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    formatter = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(prog="python -m training", description=__doc__, formatter_class=formatter)
+    parser.add_argument("--threads", type=int, help="CPU threads; default: as many as there are cores")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+
+    command = commands.add_parser("fit", help="run a recipe, or continue it")
+    command.add_argument("recipe", type=Path, nargs="?", help="a TOML file, see training/recipes")
+    command.add_argument("--smoke", action="store_true", help="the recipe smoke.toml, on synthetic pictures")
+    command.set_defaults(run=run_fit)
+
+    command = commands.add_parser("evaluate", help="PSNR and SSIM of models, bicubic, Lanczos and the Magic base")
+    command.add_argument("model", type=Path, nargs="*", help="checkpoints of one scale")
+    command.add_argument("--folder", type=Path, default=Path("data/photographs/holdout"), help="default: %(default)s")
+    command.add_argument("--reduce", type=int, default=1, metavar="N", help="first shrink the pictures by N (Lanczos)")
+    command.add_argument("--scale", type=int, help="needed without a model, or where a model does not tell it")
+    command.add_argument("--pictures", action="store_true", help="a line for each picture, not only the means")
+    command.set_defaults(run=run_evaluate)
+    return parser
+
+
+def run_fit(arguments: argparse.Namespace) -> None:
+    """``fit``: train, then write ``model.safetensors`` into the run's folder."""
+    if arguments.smoke == (arguments.recipe is not None):
+        raise ParagonError("give either a recipe or --smoke")
+    recipe = read_recipe(RECIPES / "smoke.toml" if arguments.smoke else arguments.recipe)
+    trainer = fit(recipe)
+    result = Path(recipe.run.out) / "model.safetensors"
+    export(trainer.averaged_network(), result, overwrite=True)
+    print(result)
+
+
+def run_evaluate(arguments: argparse.Namespace) -> None:
+    """``evaluate``: print a Markdown table."""
+    scores = evaluate(arguments.model, arguments.folder, reduce=arguments.reduce, scale=arguments.scale)
+    print(table(scores, pictures=arguments.pictures))
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the program; returns 0, or 1 after an error that has been told in one line."""
+    arguments = build_parser().parse_args(argv)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s  %(message)s", datefmt="%H:%M:%S")
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
+    try:
+        arguments.run(arguments)
+    except ParagonError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
