@@ -11,7 +11,7 @@ from torch import Tensor
 
 from . import tracked
 from .building import build
-from .checkpoint import Checkpoint, read_checkpoint
+from .checkpoint import read_checkpoint
 from .errors import InvalidOptionError, UnknownLayoutError
 from .inspection import Inspection
 from .layouts import State, identify
@@ -64,9 +64,7 @@ def open_checkpoint(
     hyper = layout.read(State(checkpoint.state))
     state, problems = _repair(checkpoint.state, tracked_flags)
     evidence = Evidence(overrides, checkpoint.hints, checkpoint.path.stem if checkpoint.path else "", where)
-    values = resolve(
-        layout, hyper, evidence, _scale_probe(layout, hyper, state, where), guess=on_ambiguous == "guess"
-    )
+    values = resolve(layout, hyper, evidence, _scale_probe(layout, hyper, state, where), guess=on_ambiguous == "guess")
     network = build(layout, {**hyper, **_arguments(values)}, state, where)
     problems += [f"{name}: {item.note}" for name, item in values.items() if item.note]
     problems += _alpha_doubt(network, values)

@@ -60,9 +60,10 @@ class Golden:
 
 def read(path: Path) -> Golden:
     """Read one file."""
-    with safe_open(path, "pt") as file:
+    opened: Any = safe_open(path, "pt")  # carries no annotations
+    with opened as file:
         meta: dict[str, str] = file.metadata()
-        tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a dict
+        tensors: dict[str, Tensor] = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a dict
     alpha = meta.get("alpha")
     golden = Golden(
         name=path.stem,

@@ -6,10 +6,12 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from . import v1, v2_dualpath, v2_hybrid, v2_magic, v2_release, v2_static
+from . import v1, v2_atd, v2_dualpath, v2_hybrid, v2_magic, v2_release, v2_static, v2_ultimate
 from .base import Layout, State, Unknown, Variant
 
 LAYOUTS: tuple[Layout, ...] = (
+    *v2_ultimate.LAYOUTS,
+    *v2_atd.LAYOUTS,
     *v2_release.LAYOUTS,
     *v2_dualpath.LAYOUTS,
     *v2_hybrid.LAYOUTS,

@@ -73,9 +73,7 @@ def size(feat: int, groups: int, blocks: int, expansion: float, band: int) -> di
     }
 
 
-def _variants(
-    *names: str, tail: str = "pixelshuffle", tiny_blocks: int = 2, **options: object
-) -> tuple[Variant, ...]:
+def _variants(*names: str, tail: str = "pixelshuffle", tiny_blocks: int = 2, **options: object) -> tuple[Variant, ...]:
     sizes = {
         "nano": size(24, 3, 2, 1.5, 11),
         "anime": size(28, 2, 3, 1.5, 11),

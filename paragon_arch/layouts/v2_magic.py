@@ -128,9 +128,11 @@ PIXELSHUFFLE = Layout(
     generation="ParagonSR2",
     dates="2025-11-02",
     network=ParagonSR2Magic,
-    matches=lambda state: state.has(TRANSFORMER + "project_in.weight", GENERATOR, "upsampler.0.weight")
-    and state.any_with(".dynamic_conv.")
-    and not _magic(state),
+    matches=lambda state: (
+        state.has(TRANSFORMER + "project_in.weight", GENERATOR, "upsampler.0.weight")
+        and state.any_with(".dynamic_conv.")
+        and not _magic(state)
+    ),
     read=_read,
     variants=_with(_V0_SIZES, transformer="reparam-mish", tail="pixelshuffle"),
 )

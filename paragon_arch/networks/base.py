@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Concatenate, ParamSpec, TypeVar
@@ -101,7 +101,7 @@ class _WithoutInitialisation(TorchFunctionMode):
 
 
 @contextmanager
-def structure_only() -> Iterator[None]:
+def structure_only() -> Generator[None, None, None]:
     """Networks built inside have shapes but no memory (meta device), in a fraction of the time."""
     with torch.device("meta"), _WithoutInitialisation():
         yield

@@ -52,7 +52,7 @@ class InceptionContext(nn.Module):
 
     def __init__(self, channels: int, *, branch: int, square: int, band: int) -> None:
         super().__init__()
-        self.split = (channels - 3 * branch, branch, branch, branch)
+        self.split = [channels - 3 * branch, branch, branch, branch]
         self.radius = max(square, band) // 2
         self.dwconv_hw = depthwise(branch, square)
         self.dwconv_w = depthwise(branch, (1, band))

@@ -22,8 +22,8 @@ class PixelLayerNorm(nn.LayerNorm):
     def __init__(self, channels: int) -> None:
         super().__init__(channels, eps=1e-5)
 
-    def forward(self, x: Tensor) -> Tensor:
-        return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - the name of the base class
+        return super().forward(input.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
 
 class GatedFFN(nn.Module):
@@ -134,9 +134,7 @@ class ParagonSR(SRNetwork):
             )
 
         self.conv_in = conv(in_channels, num_feat)
-        self.body = nn.Sequential(
-            *(ResidualGroup(*(block() for _ in range(num_blocks))) for _ in range(num_groups))
-        )
+        self.body = nn.Sequential(*(ResidualGroup(*(block() for _ in range(num_blocks))) for _ in range(num_groups)))
         self.conv_fuse = conv(num_feat, num_feat)
         if tail == "magic":
             self.magic_upsampler = MagicResample(num_feat, scale=scale, alpha=alpha, keys="A")

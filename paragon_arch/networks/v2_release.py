@@ -211,9 +211,10 @@ class ParagonSR2Release(SRNetwork):
         traits = self.traits
         if traits.global_statistics or traits.window is not None:
             return None
-        blocks = [block for group in self.body for block in group.blocks]  # pyright: ignore
+        radii = sum(module.radius for module in self.modules() if isinstance(module, RealtimeBlock | StreamBlock))
+        radii += sum(module.radius for module in self.modules() if isinstance(module, PhotoBlock))
         # conv_in, conv_mid and up are one pixel each; conv_out reaches one output pixel further
-        detail = 3 + sum(block.radius for block in blocks) + 1
+        detail = 3 + radii + 1
         return max(detail, self.base.radius + -(-2 // self.scale))
 
     def forward(

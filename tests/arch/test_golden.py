@@ -30,7 +30,7 @@ SAME_FUNCTION = {
 
 
 def load(state: dict[str, Tensor], golden: Golden) -> ParagonModelDescriptor:
-    options = {name: value for name, value in golden.options.items()}
+    options = dict(golden.options.items())
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ParagonWarning)  # flags that are kept on request
         return paragon_arch.load(state, tracked="keep", **options)

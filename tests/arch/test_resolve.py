@@ -69,7 +69,14 @@ def test_measuring_is_the_last_resort() -> None:
 
 
 def test_alpha_defaults_by_variant_and_published_fidelity_weights_are_zero() -> None:
-    realtime = {"variant": "realtime", "num_feat": 16, "num_groups": 1, "num_blocks": 3, "scale": 2}
+    realtime = {
+        "variant": "realtime",
+        "num_feat": 16,
+        "num_groups": 1,
+        "num_blocks": 3,
+        "scale": 2,
+        "layer_scale": True,
+    }
     assert settle(RELEASE, proven=realtime)["alpha"] == Resolved(0.3, "default")
     assert settle(RELEASE, proven=realtime, name="2x_realtime_fidelity")["alpha"] == Resolved(0.0, "name")
     assert settle()["alpha"] == Resolved(1.0, "default")
