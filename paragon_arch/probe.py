@@ -123,7 +123,7 @@ def check_alpha(network: SRNetwork) -> float | None:
         picture = dead_leaves(_side(96, parameters, _FIRST_COST), 43)[..., :side, :side]
         small = _reduce(picture, side // network.scale)
         quality: dict[float, float] = {}
-        for alpha in (network.alpha, *ALPHAS):
+        for alpha in dict.fromkeys((network.alpha, *ALPHAS)):
             with _alpha_set(network, alpha):
                 quality[alpha] = _psnr(_run(network, small), picture, _BORDER * network.scale)
     best = max(quality, key=lambda alpha: quality[alpha])
