@@ -3,7 +3,7 @@
 A network of scale s that is fed an image reduced by s gives back an image which, reduced by s again, is its input.
 At any other scale its details land in the wrong place and that "self-consistency" drops. Experiments behind the
 thresholds: real Nano, margin above 3 dB; other networks of the family, see docs/checkpoints.md. Networks with
-alpha = 1 that were trained for x3 or x4 come out as the next smaller scale by less than `AMBIGUOUS_DB`.
+alpha = 1 that were trained for x3 or x4 come out as the next smaller scale, by 0.65 dB at most.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ REPEAT_DB = 1.0
 IMPLAUSIBLE_DB = 15.0
 """Below this at every scale the weights do not upscale at all; trained networks of the family are above 20."""
 USUAL_SCALES = (2, 4)
-"""The guess for weights that say nothing: the published scales, the commoner first."""
+"""The guess for weights that say nothing: the scale of the published checkpoint, then the factories' default."""
 ALPHA_DB = 3.0
 """Another alpha must be this much better before it is proposed."""
 ALPHAS = (0.0, 0.25, 0.5, 0.75, 1.0)
@@ -123,7 +123,7 @@ def check_alpha(network: SRNetwork) -> float | None:
         picture = dead_leaves(_side(96, parameters, _FIRST_COST), 43)[..., :side, :side]
         small = _reduce(picture, side // network.scale)
         quality: dict[float, float] = {}
-        for alpha in (network.alpha, *ALPHAS):
+        for alpha in dict.fromkeys((network.alpha, *ALPHAS)):
             with _alpha_set(network, alpha):
                 quality[alpha] = _psnr(_run(network, small), picture, _BORDER * network.scale)
     best = max(quality, key=lambda alpha: quality[alpha])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,7 +16,6 @@ from paragon_arch.errors import StateMismatchError, UnsupportedLayoutError
 from paragon_arch.layouts.munet import detect_munet, load_munet, munet_hyperparameters, refuse_munet
 from paragon_arch.networks.munet import MUNet, MUNet3Branch, MUNet4Branch
 
-SHARED = Path(os.environ.get("PARAGONSR_SHARED", Path(__file__).resolve().parents[2] / "shared"))
 FILES = ("munet-unet_f8_b2", "munet-3branch_f8", "munet-4branch_f8_b2")
 GRADIENT_FILES = ("munet-unet_f8_b2", "munet-4branch_f8_b2")
 PARAMETERS = {MUNet: 10_769_217, MUNet4Branch: 11_295_462}
@@ -26,12 +25,7 @@ KEYS = {MUNet: 64, MUNet3Branch: 88, MUNet4Branch: 113}
 class Golden:
     """One golden file: state dict and recorded tensors."""
 
-    def __init__(self, name: str) -> None:
-        path = SHARED / "golden" / f"{name}.safetensors"
-        if not SHARED.is_dir():
-            pytest.skip(
-                f"no {SHARED.name} folder beside the repository; set PARAGONSR_SHARED to the folder that holds golden/"
-            )
+    def __init__(self, path: Path) -> None:
         with safe_open(path, "pt") as file:  # pyright: ignore[reportUnknownVariableType]
             self.metadata: dict[str, str] = file.metadata()
         self.tensors = load_file(path)
@@ -41,13 +35,22 @@ class Golden:
         return load_munet(self.state, compat_batch_shift=True)
 
 
+Open = Callable[[str], Golden]
+
+
+@pytest.fixture
+def opened(shared: Path) -> Open:
+    """Opens a golden file by name."""
+    return lambda name: Golden(shared / "golden" / f"{name}.safetensors")
+
+
 def check(actual: Tensor, expected: Tensor) -> None:
     torch.testing.assert_close(actual, expected, atol=1e-4, rtol=1e-4)
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_eval_outputs(name: str) -> None:
-    golden = Golden(name)
+def test_eval_outputs(opened: Open, name: str) -> None:
+    golden = opened(name)
     net = golden.net()
     suffixes = [s for s in ("", "2", "3") if "input" + s in golden.tensors]
     with torch.no_grad():
@@ -56,8 +59,8 @@ def test_eval_outputs(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_train_mode_refines_the_singular_vectors_once(name: str) -> None:
-    golden = Golden(name)
+def test_train_mode_refines_the_singular_vectors_once(opened: Open, name: str) -> None:
+    golden = opened(name)
     net = golden.net().train()
     with torch.no_grad():
         check(net(golden.tensors["input"]), golden.tensors["output_train_mode"])
@@ -66,8 +69,8 @@ def test_train_mode_refines_the_singular_vectors_once(name: str) -> None:
     assert all(key.endswith(("._u", "._v")) for key in moved)
 
 
-def test_features() -> None:
-    golden = Golden("munet-3branch_f8")
+def test_features(opened: Open) -> None:
+    golden = opened("munet-3branch_f8")
     with torch.no_grad():
         features = golden.net().features(golden.tensors["input"])
     assert len(features) == sum(key.startswith("feature.") for key in golden.tensors)
@@ -83,8 +86,8 @@ def gradient_penalty(net: MUNet, images: Tensor) -> Tensor:
 
 
 @pytest.mark.parametrize("name", GRADIENT_FILES)
-def test_relativistic_hinge_and_gradient_penalties(name: str) -> None:
-    golden = Golden(name)
+def test_relativistic_hinge_and_gradient_penalties(opened: Open, name: str) -> None:
+    golden = opened(name)
     values = {key[6:]: value for key, value in golden.tensors.items() if key.startswith("r3gan.")}
     net = golden.net()
     real, fake = net(values["real"]), net(values["fake"])
@@ -102,8 +105,8 @@ def test_relativistic_hinge_and_gradient_penalties(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", GRADIENT_FILES)
-def test_penalties_are_differentiable_in_every_weight(name: str) -> None:
-    golden = Golden(name)
+def test_penalties_are_differentiable_in_every_weight(opened: Open, name: str) -> None:
+    golden = opened(name)
     net = golden.net()
     gradient_penalty(net, golden.tensors["r3gan.real"]).backward()
     weights = {n: p for n, p in net.named_parameters() if n.endswith(".original")}
@@ -111,8 +114,8 @@ def test_penalties_are_differentiable_in_every_weight(name: str) -> None:
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in weights.values())
 
 
-def test_samples_are_independent_unless_asked_for_the_original_batch_shift() -> None:
-    golden = Golden("munet-4branch_f8_b2")
+def test_samples_are_independent_unless_asked_for_the_original_batch_shift(opened: Open) -> None:
+    golden = opened("munet-4branch_f8_b2")
     images = golden.tensors["input3"]
     with torch.no_grad():
         net = load_munet(golden.state)
@@ -122,8 +125,8 @@ def test_samples_are_independent_unless_asked_for_the_original_batch_shift() -> 
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_detection_and_hyperparameters(name: str) -> None:
-    golden = Golden(name)
+def test_detection_and_hyperparameters(opened: Open, name: str) -> None:
+    golden = opened(name)
     assert detect_munet(golden.state) == golden.metadata["layout"]
     hyper = munet_hyperparameters(golden.state)
     assert hyper["num_feat"] == json.loads(golden.metadata["kwargs"])["num_feat"]
