@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 
 from paragon_engine.progress import CLEAR_LINE, Progress, TerminalProgress
@@ -26,7 +26,7 @@ class _Handler(logging.Handler):
 
 
 @contextmanager
-def messages(*, quiet: bool) -> Iterator[None]:
+def messages(*, quiet: bool) -> Generator[None, None, None]:
     """Show the project's log and its warnings on standard error for the duration of the block."""
     logger, handler = logging.getLogger("paragonsr"), _Handler()
     level, propagate = logger.level, logger.propagate

@@ -39,7 +39,7 @@ def _fill(colour: Tensor, known: Tensor) -> Tensor:
 
 
 def within_neighbourhood(upscaled: Tensor, alpha: Tensor, scale: int) -> Tensor:
-    """Limit upscaled alpha to the range of the 3 x 3 input pixels around each output pixel.
+    """Limit upscaled alpha to the range of the four input pixels around each output pixel.
 
     Opaque areas stay exactly opaque and empty ones exactly empty, and an edge cannot overshoot into a halo.
 
@@ -49,7 +49,9 @@ def within_neighbourhood(upscaled: Tensor, alpha: Tensor, scale: int) -> Tensor:
         scale: output pixels per input pixel.
     """
     padded = F.pad(alpha, (1, 1, 1, 1), mode="replicate")
-    highest = F.max_pool2d(padded, 3, stride=1)
-    lowest = -F.max_pool2d(-padded, 3, stride=1)
-    high, low = (F.interpolate(t, scale_factor=scale, mode="nearest") for t in (highest, lowest))
-    return upscaled.clamp(low, high)
+    high, low = F.max_pool2d(padded, 2, stride=1), -F.max_pool2d(-padded, 2, stride=1)  # at the pixels' corners
+    high, low = (F.interpolate(corners, scale_factor=scale, mode="nearest") for corners in (high, low))
+    # an output pixel belongs to the corner it is nearest to, half a pixel away from the pixels' own grid
+    height, width, half = upscaled.shape[-2], upscaled.shape[-1], scale // 2
+    inner = (..., slice(half, half + height), slice(half, half + width))
+    return upscaled.clamp(low[inner], high[inner])

@@ -51,12 +51,12 @@ def read_deep(path: Path, image: Image.Image, channels: tuple[int, ...]) -> NDAr
     with av.open(str(path)) as container:
         frame = next(container.decode(video=0))
     values: NDArray[np.uint16] = frame.to_ndarray(format="rgba64le")
-    return values[..., channels].astype(np.float32) / 65535
+    return np.true_divide(values[..., channels], 65535, dtype=np.float32)
 
 
 def _png_header(image: Image.Image) -> tuple[int, int]:
     """(bits per channel, colour type) from the IHDR chunk."""
-    stream = image.fp
+    stream: Any = getattr(image, "fp", None)
     if stream is None:
         raise ValueError("decoded already")
     position = stream.tell()

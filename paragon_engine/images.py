@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -119,7 +119,8 @@ def read_image(path: Path | str, *, max_pixels: int = MAX_PIXELS) -> Picture:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow warns of large and of slightly odd files; both are dealt with here
-            with Image.open(path, formats=_READ_AS) as image:
+            image: Image.Image = Image.open(path, formats=_READ_AS)
+            with image:
                 _check(path, image, max_pixels)
                 return _decode(path, image)
     except (ImageError, MemoryError):
@@ -214,8 +215,8 @@ def _decode(path: Path, image: Image.Image) -> Picture:
     values = _oriented(values, orientation)
     colours = 1 if values.shape[2] < 3 else 3
     info = PictureInfo(path, image.format or "", bits, fitting_profile(icc, colours), clean_exif(exif))
-    alpha = values[..., colours] if values.shape[2] > colours else None
-    return Picture(np.ascontiguousarray(values[..., :colours]), None if alpha is None else alpha.copy(), info)
+    alpha = np.ascontiguousarray(values[..., colours]) if values.shape[2] > colours else None
+    return Picture(np.ascontiguousarray(values[..., :colours]), alpha, info)
 
 
 def _to_rgb(image: Image.Image, icc: bytes | None) -> Image.Image:
@@ -223,7 +224,8 @@ def _to_rgb(image: Image.Image, icc: bytes | None) -> Image.Image:
     if icc is not None and image.mode in ("CMYK", "LAB"):
         try:
             source = ImageCms.ImageCmsProfile(io.BytesIO(icc))
-            converted = ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
+            target = ImageCms.ImageCmsProfile(cast(Any, ImageCms.createProfile("sRGB")))
+            converted = ImageCms.profileToProfile(image, source, target, outputMode="RGB")
         except (ImageCms.PyCMSError, OSError) as error:
             log.warning("the embedded colour profile is unusable (%s); converted without it", error)
         else:
@@ -235,7 +237,7 @@ def _to_rgb(image: Image.Image, icc: bytes | None) -> Image.Image:
 def _values(path: Path, image: Image.Image) -> tuple[Pixels, int]:
     """Channels of a loaded image as (H, W, 1..4) in 0..1, alpha last, and the bits of the file."""
     if image.mode.startswith("I;16"):
-        return (np.asarray(image).astype(np.float32) / 65535)[..., None], 16
+        return np.true_divide(np.asarray(image), 65535, dtype=np.float32)[..., None], 16
     if image.mode in ("I", "F"):
         raise ImageError(f"{path}: {image.mode}-mode pixels (32 bits per channel) are not supported; use 8 or 16 bits")
     transparent = "transparency" in image.info
@@ -245,13 +247,13 @@ def _values(path: Path, image: Image.Image) -> tuple[Pixels, int]:
     if image.mode == "La":
         image = image.convert("LA")
     data = np.asarray(image if image.mode == mode else image.convert(mode))
-    return data.reshape(*data.shape[:2], -1).astype(np.float32) / 255, 8
+    return np.true_divide(data.reshape(*data.shape[:2], -1), 255, dtype=np.float32), 8
 
 
 def _oriented(values: Pixels, orientation: object) -> Pixels:
     """Turn (H, W, C) values as the EXIF orientation 1..8 says; anything else is left alone."""
     if orientation in (5, 6, 7, 8):
-        values = values.swapaxes(0, 1)
+        values = np.swapaxes(values, 0, 1)
     if orientation in (3, 4, 7, 8):
         values = values[::-1]
     if orientation in (2, 3, 6, 7):

@@ -147,7 +147,8 @@ def _run(model: ImageModelDescriptor[Any], x: Tensor, settings: UpscaleSettings,
 
 
 def _to_tensor(pixels: Pixels) -> Tensor:
-    return torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))[None]
+    planes: Pixels = np.ascontiguousarray(np.moveaxis(pixels, 2, 0))
+    return torch.from_numpy(planes)[None]
 
 
 def _resized(x: Tensor, size: tuple[int, int]) -> Pixels:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import struct
 import zlib
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -28,10 +29,15 @@ def saved(path: Path, image: Image.Image, **options: Any) -> Path:
 
 
 def opened(path: Path) -> Image.Image:
-    with Image.open(path) as image:
+    image: Image.Image = Image.open(path)
+    with image:
         image.load()
         image.getexif()
-        return image
+    return image
+
+
+def srgb() -> bytes:
+    return ImageCms.ImageCmsProfile(cast(Any, ImageCms.createProfile("sRGB"))).tobytes()
 
 
 def png16(path: Path, values: np.ndarray[Any, np.dtype[np.uint16]]) -> Path:
@@ -52,7 +58,7 @@ def png16(path: Path, values: np.ndarray[Any, np.dtype[np.uint16]]) -> Path:
 def test_lossless_formats_return_what_was_written(tmp_path: Path, extension: str, channels: int) -> None:
     pixels = noise(9, 13, channels)
     path = tmp_path / f"a.{extension}"
-    write_image(Picture(pixels.astype(np.float32) / 255), path)
+    write_image(Picture(np.true_divide(pixels, 255, dtype=np.float32)), path)
     picture = read_image(path)
     assert picture.size == (13, 9)
     assert picture.is_gray == (channels == 1)
@@ -94,7 +100,7 @@ def test_transparency_is_kept_apart(tmp_path: Path, mode: str) -> None:
 
 @pytest.mark.parametrize("extension", ["png", "webp", "tif"])
 def test_alpha_survives_writing(tmp_path: Path, extension: str) -> None:
-    alpha = noise(8, 8).astype(np.float32) / 255
+    alpha = np.true_divide(noise(8, 8), 255, dtype=np.float32)
     write_image(Picture(np.zeros((8, 8, 3), np.float32), alpha), tmp_path / f"a.{extension}")
     back = read_image(tmp_path / f"a.{extension}").alpha
     assert back is not None
@@ -104,7 +110,6 @@ def test_alpha_survives_writing(tmp_path: Path, extension: str) -> None:
 def test_formats_without_alpha_refuse_transparency_but_not_an_opaque_channel(tmp_path: Path) -> None:
     pixels, alpha = np.zeros((4, 4, 3), np.float32), np.ones((4, 4), np.float32)
     write_image(Picture(pixels, alpha), tmp_path / "opaque.jpg")
-    alpha = alpha.copy()
     alpha[0, 0] = 0.5
     assert has_transparency(Picture(pixels, alpha))
     with pytest.raises(OutputError, match="transparency"):
@@ -157,14 +162,14 @@ def test_damaged_exif_does_not_cost_the_picture(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("extension", ["png", "jpg", "webp", "tif"])
 def test_profile_is_kept(tmp_path: Path, extension: str) -> None:
-    icc = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    icc = srgb()
     picture = read_image(saved(tmp_path / f"a.{extension}", Image.new("RGB", (8, 8)), icc_profile=icc))
     write_image(picture, tmp_path / f"b.{extension}")
     assert opened(tmp_path / f"b.{extension}").info["icc_profile"] == icc
 
 
 def test_a_profile_of_other_channels_is_dropped(tmp_path: Path) -> None:
-    icc = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    icc = bytearray(srgb())
     icc[16:20] = b"CMYK"
     picture = read_image(saved(tmp_path / "a.jpg", Image.new("CMYK", (8, 8), (0, 255, 255, 0)), icc_profile=bytes(icc)))
     assert picture.info.icc_profile is None
@@ -218,20 +223,34 @@ def _animation(path: Path) -> None:
     frames[0].save(path, format="PNG", save_all=True, append_images=frames[1:])
 
 
-BAD = {
+def _write(content: bytes) -> Callable[[Path], object]:
+    return lambda path: path.write_bytes(content)
+
+
+def _float(path: Path) -> None:
+    Image.new("F", (4, 4)).save(path, format="TIFF")
+
+
+def _gif(path: Path) -> None:
+    Image.new("P", (4, 4)).save(path, format="GIF")
+
+
+def _nothing(path: Path) -> None:
+    assert not path.exists()
+
+
+BAD: dict[str, Callable[[Path], object]] = {
     "truncated": _truncated,
     "wrong checksum": _wrong_checksum,
     "decompression bomb": _bomb,
     "animation": _animation,
-    "empty": lambda path: path.write_bytes(b""),
-    "text": lambda path: path.write_text("no picture"),
-    "gif, which is not on the list": lambda path: Image.new("P", (4, 4)).save(path, format="GIF"),
-    "eps, which would run ghostscript": lambda path: path.write_bytes(
-        b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n"
-    ),
-    "32-bit float": lambda path: Image.new("F", (4, 4)).save(path, format="TIFF"),
-    "folder": lambda path: path.mkdir(),
-    "missing": lambda path: None,
+    "empty": _write(b""),
+    "text": _write(b"no picture"),
+    "gif, which is not on the list": _gif,
+    "eps, which would run ghostscript": _write(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n"),
+    "32-bit float": _float,
+    "folder": Path.mkdir,
+    "missing": _nothing,
 }
 
 

