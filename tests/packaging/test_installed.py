@@ -97,7 +97,7 @@ def test_an_editable_install_imports_the_checkout(checkout: Path, tmp_path: Path
     with zipfile.ZipFile(next(tmp_path.glob("*.whl"))) as archive:
         archive.extractall(site)
     # -S keeps out start-up files of the environment under test, which may have an editable install of its own.
-    start = f"import sys, site; sys.path.append({sysconfig.get_path('purelib')!r}); site.addsitedir({str(site)!r}); "
+    start = f"import sys, site; site.addsitedir({str(site)!r}); sys.path.append({sysconfig.get_path('purelib')!r}); "
     module = "import runpy; sys.argv = ['paragonsr', '--help']; runpy.run_module('paragonsr', run_name='__main__')"
     where = run([sys.executable, "-S", "-c", start + REGISTER], tmp_path)
     assert Path(where.strip()).is_relative_to(checkout)
