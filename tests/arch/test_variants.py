@@ -68,11 +68,34 @@ def windowed(variant: Variant) -> dict[str, Any]:
     return {"window_size": 16} if variant.shape.get("variant") in ("photo", "pro") else {}
 
 
-OFFICIAL = (
-    "v1-pixelshuffle v1-magic v1-nearest v1-prels v1-ln v1-ln-bn v2-pixelshuffle v2-magic-reparam v2-magic v2-magic-hr "
-    "v2-dynamic v2-static v2-hybrid-gn v2-hybrid-rms v2-hybrid-dense v2-hybrid-attn v2-dualpath-rgbgate "
-    "v2-dualpath-v6 v2-dualpath-v7 v2-dualpath-v8 v2-v9a v2-v10 v2-atd-norm1d v2-atd v2-release v2-ultimate"
-).split()
+OFFICIAL = [
+    "v1-pixelshuffle",
+    "v1-magic",
+    "v1-nearest",
+    "v1-prels",
+    "v1-ln",
+    "v1-ln-bn",
+    "v2-pixelshuffle",
+    "v2-magic-reparam",
+    "v2-magic",
+    "v2-magic-hr",
+    "v2-dynamic",
+    "v2-static",
+    "v2-hybrid-gn",
+    "v2-hybrid-rms",
+    "v2-hybrid-dense",
+    "v2-hybrid-attn",
+    "v2-dualpath-rgbgate",
+    "v2-dualpath-v6",
+    "v2-dualpath-v7",
+    "v2-dualpath-v8",
+    "v2-v9a",
+    "v2-v10",
+    "v2-atd-norm1d",
+    "v2-atd",
+    "v2-release",
+    "v2-ultimate",
+]
 
 
 @pytest.mark.parametrize("official", OFFICIAL)
