@@ -10,8 +10,8 @@ from typing import TypeVar
 
 from torch import nn
 
-from .checkpoint import write_checkpoint
 from .errors import FusionError, InvalidOptionError, ParagonWarning
+from .files.checkpoint import write_checkpoint
 from .fusion import Fusion, fuse_network
 from .inspection import Inspection
 from .layouts import identify

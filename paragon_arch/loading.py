@@ -11,8 +11,8 @@ from torch import Tensor
 
 from . import tracked
 from .building import build
-from .checkpoint import read_checkpoint
 from .errors import InvalidOptionError, UnknownLayoutError
+from .files.checkpoint import read_checkpoint
 from .inspection import Inspection
 from .layouts import State, identify
 from .layouts.base import Hyper, Layout

@@ -16,8 +16,8 @@ from spandrel import (
 )
 from torch import Tensor
 
-from .checkpoint import unwrap
 from .errors import ParagonWarning
+from .files.checkpoint import unwrap
 from .inspection import Inspection
 from .layouts import LAYOUTS, identify
 from .layouts.base import Layout

@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
-from paragon_arch.atomic import atomic_path
 from paragon_arch.errors import ImageError, OutputError
+from paragon_arch.files.atomic import atomic_path
 
 from .deep import deep_channels, read_deep
 from .metadata import ORIENTATION, clean_exif, fitting_profile, read_exif

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from paragon_arch import atomic
-from paragon_arch.atomic import atomic_path
 from paragon_arch.errors import OutputError, OutputExistsError
+from paragon_arch.files.atomic import atomic_path
 
 
 @pytest.mark.parametrize("overwrite", [False, True])

@@ -15,7 +15,6 @@ from safetensors.torch import load as library_load
 from safetensors.torch import save as library_save
 from torch import Tensor, nn
 
-from paragon_arch.checkpoint import read_checkpoint, unwrap, write_checkpoint
 from paragon_arch.errors import (
     CorruptCheckpointError,
     InvalidOptionError,
@@ -24,6 +23,7 @@ from paragon_arch.errors import (
     OutputExistsError,
     UnsupportedFormatError,
 )
+from paragon_arch.files.checkpoint import read_checkpoint, unwrap, write_checkpoint
 
 HINTS = {"scale": 2, "alpha": 0.3, "window_size": 16, "use_norm": False, "attention": "global"}
 DTYPES = [

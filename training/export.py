@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from paragon_arch.checkpoint import write_checkpoint
+from paragon_arch.files.checkpoint import write_checkpoint
 from paragon_arch.layouts.v2_release import RELEASE
 from paragon_arch.networks.base import SRNetwork
 

@@ -17,8 +17,8 @@ from hostile_files import FILES
 from hostile_pickles import PICKLES, Case
 from safetensors.torch import save
 
-from paragon_arch.checkpoint import read_checkpoint
 from paragon_arch.errors import CheckpointError, CheckpointNotFoundError, ParagonError
+from paragon_arch.files.checkpoint import read_checkpoint
 
 CASES = PICKLES + FILES
 _SECONDS = 2.0

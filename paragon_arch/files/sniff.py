@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from .errors import CorruptCheckpointError, UnsupportedFormatError
+from ..errors import CorruptCheckpointError, UnsupportedFormatError
 
 Kind = Literal["safetensors", "zip", "pickle", "unknown"]
 

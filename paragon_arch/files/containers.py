@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar, cast
 
-from .errors import CorruptCheckpointError
+from ..errors import CorruptCheckpointError
 from .hints import TENSOR_PREFIX
 
 T = TypeVar("T")

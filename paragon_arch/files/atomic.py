@@ -12,7 +12,7 @@ import secrets
 from collections.abc import Generator
 from pathlib import Path
 
-from .errors import OutputError, OutputExistsError
+from ..errors import OutputError, OutputExistsError
 
 _CURES = {
     errno.ENOSPC: "the disk is full; free some space or choose another folder",

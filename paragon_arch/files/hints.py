@@ -23,7 +23,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from .errors import CorruptCheckpointError, InvalidOptionError
+from ..errors import CorruptCheckpointError, InvalidOptionError
 
 HINT_NAMES = ("scale", "alpha", "window_size", "use_norm", "attention")
 """Every hint there is."""

@@ -16,7 +16,7 @@ from typing import IO, Any, cast
 
 import torch
 
-from .errors import CorruptCheckpointError, UnsafeCheckpointError
+from ..errors import CorruptCheckpointError, UnsafeCheckpointError
 
 MAX_PICKLE = 16 * 2**20
 """Largest pickle that is read, in bytes; that of a training state with 10,000 tensors takes about 2 MiB."""

@@ -17,7 +17,7 @@ from typing import IO, Any, Protocol, cast
 import torch
 from torch import Tensor
 
-from .errors import CorruptCheckpointError, UnsupportedFormatError
+from ..errors import CorruptCheckpointError, UnsupportedFormatError
 from .pickle_reader import MAX_PICKLE, Storage, StoredTensor, interpret
 
 _AGAIN = "download or save it again"

@@ -18,10 +18,7 @@ from typing import IO, Any, cast
 import torch
 from torch import Tensor
 
-from . import safetensors_file, torch_file
-from .atomic import atomic_path
-from .containers import select
-from .errors import (
+from ..errors import (
     CheckpointError,
     CheckpointNotFoundError,
     CorruptCheckpointError,
@@ -29,6 +26,9 @@ from .errors import (
     InvalidWeightsError,
     UnsupportedFormatError,
 )
+from . import safetensors_file, torch_file
+from .atomic import atomic_path
+from .containers import select
 from .hints import HINT_NAMES, METADATA_PREFIX, TENSOR_PREFIX, check_hints, read_hints, to_metadata, to_tensors
 from .pickle_reader import MAX_PICKLE, StoredTensor, UnreadableTensor, interpret
 from .sniff import HEAD_SIZE, sniff

@@ -16,7 +16,7 @@ from typing import IO, Any, cast
 import torch
 from torch import Tensor
 
-from .errors import CorruptCheckpointError, UnsupportedFormatError
+from ..errors import CorruptCheckpointError, UnsupportedFormatError
 
 MAX_HEADER = 16 * 2**20
 """Largest header that is read, in bytes."""
