@@ -33,6 +33,8 @@ class ModelConfig:
     """Initial LayerScale. The layout's own 1e-5 wastes the first thousands of steps of a network this small."""
     detail_gain: float = 1.0
     """Initial gain of the learned detail image."""
+    start: str | None = None
+    """Checkpoint of the same layout and size to start from, instead of random weights."""
 
 
 @dataclass(frozen=True)

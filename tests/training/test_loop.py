@@ -11,10 +11,11 @@ from torch import Tensor
 
 import paragon_arch
 from paragon_arch.errors import InvalidOptionError, ParagonError
-from training.config import DataConfig, OptimConfig, Recipe, RunConfig
+from training.config import DataConfig, ModelConfig, OptimConfig, Recipe, RunConfig
 from training.data.pairs import PairSampler
 from training.export import export
 from training.loop import MAX_BAD_STEPS, Average, Trainer, fit, learning_rate, load_pictures
+from training.network import build
 
 
 def recipe(out: Path, steps: int) -> Recipe:
@@ -38,7 +39,7 @@ def one_thread() -> None:
 def test_training_reduces_the_loss_and_exports_a_loadable_model(tmp_path: Path) -> None:
     done = fit(recipe(tmp_path, 60))
     losses = [float(line.split("\t")[1]) for line in (tmp_path / "log.tsv").read_text().splitlines()]
-    assert losses[-1] < 0.6 * losses[0]
+    assert losses[-1] < 0.8 * losses[0]
     averaged = done.averaged_network()
     export(averaged, tmp_path / "model.safetensors", overwrite=False)
     model = paragon_arch.load(tmp_path / "model.safetensors")
@@ -102,9 +103,10 @@ def test_a_poisoned_batch_changes_nothing(tmp_path: Path) -> None:
 
 def test_endless_poison_ends_the_run(tmp_path: Path) -> None:
     run = poisoned(tmp_path, frozenset(range(100)))
+    for _ in range(MAX_BAD_STEPS - 1):
+        run.advance()
     with pytest.raises(ParagonError, match="diverged"):
-        for _ in range(MAX_BAD_STEPS):
-            run.advance()
+        run.advance()
 
 
 def test_the_gradient_norm_is_clipped(tmp_path: Path) -> None:
@@ -133,6 +135,17 @@ def test_average_of_constant_weights_is_those_weights() -> None:
     layer.weight.data.add_(1)
     average.update(layer)
     assert 0 < (average.values["weight"] - layer.weight + 1).mean() < 1
+
+
+def test_a_run_can_start_from_a_checkpoint(tmp_path: Path) -> None:
+    first = trainer(tmp_path)
+    first.advance()
+    export(first.averaged_network(), tmp_path / "first.safetensors", overwrite=False)
+    config = ModelConfig(start=str(tmp_path / "first.safetensors"))
+    assert torch.equal(build(config, seed=9).state_dict()["conv_in.weight"], first.average.values["conv_in.weight"])
+    for other in (dataclasses.replace(config, variant="stream"), dataclasses.replace(config, scale=3)):
+        with pytest.raises(InvalidOptionError):
+            build(other, seed=9)
 
 
 def test_two_seeds_give_two_networks(tmp_path: Path) -> None:
