@@ -12,7 +12,15 @@ from PIL import Image
 from paragon_arch.errors import ImageError
 from training.config import DataConfig
 from training.data.fetch_photographs import holdout_pictures
-from training.data.pairs import PairSampler, downscale, edge_strength, list_images, read_image, to_pixels, to_tensor
+from training.data.pairs import (
+    PairSampler,
+    downscale,
+    edge_strength,
+    list_images,
+    read_image,
+    to_pixels,
+    to_tensor,
+)
 from training.data.sources import PACKAGES, training_photographs
 from training.data.synthetic import dead_leaves
 
@@ -40,7 +48,7 @@ def test_low_resolution_is_the_antialiased_bicubic_of_high(sampler: PairSampler)
 
 def test_candidates_prefer_edges(sampler: PairSampler) -> None:
     flat = np.full((64, 64, 3), 90, np.uint8)
-    half = flat.copy()
+    half = np.array(flat)
     half[:, :32] = dead_leaves(64, seed=5)[:, :32]
     choosy = PairSampler([half], DataConfig(synthetic=1, patch=16, candidates=8), scale=2, seed=0)
     rng = np.random.default_rng(0)
