@@ -14,7 +14,7 @@ from paragon_arch.networks.base import SRNetwork
 from .config import OptimConfig, Recipe
 from .data.pairs import PairSampler
 from .losses import find_loss
-from .network import build
+from .network import build, normalise
 
 MAX_BAD_STEPS = 20
 """So many non-finite steps in a row end the run."""
@@ -58,6 +58,8 @@ class Trainer:
     def __init__(self, recipe: Recipe, sampler: PairSampler) -> None:
         self.recipe, self.sampler = recipe, sampler
         self.network = build(recipe.model, seed=recipe.run.seed).to(memory_format=torch.channels_last)  # pyright: ignore
+        if recipe.model.start is None:
+            normalise(self.network, sampler.batch(0)[0])
         self.parameters = dict(trained(self.network))
         self.optimizer = torch.optim.Adam(self.parameters.values(), betas=recipe.optim.betas)
         self.average = Average(self.network, recipe.optim.ema)
