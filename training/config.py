@@ -13,7 +13,7 @@ from paragon_arch.errors import InvalidOptionError
 if sys.version_info >= (3, 11):
     import tomllib
 else:
-    import tomli as tomllib  # pyright: ignore[reportMissingImports]
+    import tomli as tomllib
 
 T = TypeVar("T")
 
@@ -110,8 +110,7 @@ def read_recipe(path: Path) -> Recipe:
         InvalidOptionError: no such file, not TOML, an unknown key, or a value out of range; the message names it.
     """
     try:
-        text = path.read_text(encoding="utf-8")
-        tables = cast("dict[str, Any]", tomllib.loads(text))
+        tables = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:  # wrong UTF-8 and wrong TOML are ValueErrors
         raise InvalidOptionError(f"{path}: not a readable TOML recipe ({error})") from error
     try:

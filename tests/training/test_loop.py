@@ -143,6 +143,17 @@ def test_average_of_constant_weights_is_those_weights() -> None:
     assert 0 < (average.values["weight"] - layer.weight + 1).mean() < 1
 
 
+def test_fresh_networks_get_signals_of_unit_size(tmp_path: Path) -> None:
+    run = trainer(tmp_path)
+    sizes: list[float] = []
+    for layer in run.network.modules():
+        if isinstance(layer, torch.nn.Conv2d) and layer.weight.requires_grad:
+            layer.register_forward_hook(lambda _, __, output: sizes.append(output.std().item()))
+    run.network(run.sampler.batch(0)[0])
+    assert sizes[:-1] == pytest.approx([1.0] * 12, abs=1e-3)  # all but conv_out
+    assert len(sizes) == 13
+
+
 def test_a_run_can_start_from_a_checkpoint(tmp_path: Path) -> None:
     first = trainer(tmp_path)
     first.advance()

@@ -42,9 +42,9 @@ def read_image(path: Path) -> Pixels:
         ImageError: it cannot be read.
     """
     try:
-        with Image.open(path) as image:
-            rgb: Image.Image = image.convert("RGB")
-        return np.asarray(rgb)
+        image = Image.open(path)
+        with image:
+            return np.asarray(image.convert("RGB"))
     except (OSError, ValueError, Image.DecompressionBombError) as error:
         raise ImageError(f"{path}: cannot be read as a picture ({error})") from error
 
@@ -98,10 +98,10 @@ class PairSampler:
     def crop(self, rng: np.random.Generator) -> Pixels:
         """A random place of a random picture, reduced by a random factor."""
         image = self.images[rng.choice(len(self.images), p=self.weight)]
-        height, width = image.shape[:2]
+        height, width = len(image), len(image[0])
         low, high = self.config.shrink
         side = min(round(self.config.patch / float(rng.uniform(low, high))), height, width)
-        top, left = int(rng.integers(height - side + 1)), int(rng.integers(width - side + 1))
+        top, left = (int(rng.integers(length - side + 1)) for length in (height, width))
         crop = np.ascontiguousarray(image[top : top + side, left : left + side])
         patch = self.config.patch
         return crop if side == patch else resize(crop, (patch, patch), Image.Resampling.LANCZOS)
