@@ -6,7 +6,7 @@ import dataclasses
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, TypeVar, cast, get_args, get_origin, get_type_hints
 
 from paragon_arch.errors import InvalidOptionError
 
@@ -33,6 +33,8 @@ class ModelConfig:
     """Initial LayerScale. The layout's own 1e-5 wastes the first thousands of steps of a network this small."""
     detail_gain: float = 1.0
     """Initial gain of the learned detail image."""
+    start: str | None = None
+    """Checkpoint of the same layout and size to start from, instead of random weights."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +111,7 @@ def read_recipe(path: Path) -> Recipe:
     """
     try:
         tables = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, ValueError) as error:  # wrong UTF-8 and wrong TOML are ValueErrors
         raise InvalidOptionError(f"{path}: not a readable TOML recipe ({error})") from error
     try:
         return parse_recipe(tables)
@@ -123,7 +125,7 @@ def parse_recipe(tables: dict[str, Any]) -> Recipe:
     unknown = set(tables) - set(sections)
     if unknown:
         raise InvalidOptionError(f"unknown section [{min(unknown)}]; known: {', '.join(sections)}")
-    parts = {name: _section(kind, name, tables.get(name, {})) for name, kind in sections.items()}
+    parts: dict[str, Any] = {name: _section(kind, name, tables.get(name, {})) for name, kind in sections.items()}
     return Recipe(**parts)
 
 
@@ -136,7 +138,9 @@ def _section(kind: type[T], name: str, values: dict[str, Any]) -> T:
         if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING and key not in values:
             raise InvalidOptionError(f"{name}.{key} is missing")
     hints = get_type_hints(kind)
-    arguments = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
+    arguments = {
+        key: tuple(cast("list[Any]", value)) if isinstance(value, list) else value for key, value in values.items()
+    }
     for key, value in arguments.items():
         if not _is_a(value, hints[key]):
             raise InvalidOptionError(f"{name}.{key} = {values[key]!r} must be of type {known[key].type}")
@@ -147,7 +151,8 @@ def _is_a(value: Any, hint: Any) -> bool:
     """Whether a TOML value, lists made tuples, has the type of a field."""
     parts = get_args(hint)
     if get_origin(hint) is tuple:
-        return isinstance(value, tuple) and len(parts) == len(value) and all(map(_is_a, value, parts))
+        items = cast("tuple[Any, ...]", value) if isinstance(value, tuple) else ()
+        return len(items) == len(parts) and all(map(_is_a, items, parts))
     if parts:  # X | None
         return any(_is_a(value, part) for part in parts)
     if hint is float:

@@ -137,7 +137,7 @@ def _mean(method: str, scores: Sequence[Score]) -> Score:
 
 def table(scores: Sequence[Score], *, pictures: bool) -> str:
     """A Markdown table of the means, with a line for each picture before them if asked for."""
-    rows = [*(scores if pictures else []), *means(scores)]
+    rows: list[Score] = [*(scores if pictures else ()), *means(scores)]
     lines = ["| picture | method | PSNR-Y | over bicubic | SSIM-Y | PSNR-Y of the frame |", "|---|---|---|---|---|---|"]
     bicubic = {row.picture: row.psnr for row in rows if row.method == "bicubic"}
     for row in rows:

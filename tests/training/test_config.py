@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from paragon_arch.errors import InvalidOptionError
 from training.config import Recipe, parse_recipe, read_recipe
 
-MINIMAL = {"data": {"synthetic": 1}, "optim": {"steps": 10}, "run": {"out": "x"}}
+MINIMAL: dict[str, dict[str, Any]] = {"data": {"synthetic": 1}, "optim": {"steps": 10}, "run": {"out": "x"}}
 
 
 def test_minimal_recipe_gets_defaults() -> None:

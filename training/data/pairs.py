@@ -42,7 +42,8 @@ def read_image(path: Path) -> Pixels:
         ImageError: it cannot be read.
     """
     try:
-        with Image.open(path) as image:
+        image = Image.open(path)
+        with image:
             return np.asarray(image.convert("RGB"))
     except (OSError, ValueError, Image.DecompressionBombError) as error:
         raise ImageError(f"{path}: cannot be read as a picture ({error})") from error
@@ -74,7 +75,7 @@ class PairSampler:
 
     def __init__(self, images: list[Pixels], config: DataConfig, *, scale: int, seed: int) -> None:
         self.config, self.scale, self.seed = config, scale, seed
-        self.images = [image for image in images if min(image.shape[:2]) >= config.patch]
+        self.images: list[Pixels] = [image for image in images if min(image.shape[:2]) >= config.patch]
         if not self.images:
             raise ImageError(f"no picture has both sides >= data.patch = {config.patch}")
         weight = np.array([min(image.shape[0] * image.shape[1], 4e6) ** 0.5 for image in self.images])
@@ -97,9 +98,10 @@ class PairSampler:
     def crop(self, rng: np.random.Generator) -> Pixels:
         """A random place of a random picture, reduced by a random factor."""
         image = self.images[rng.choice(len(self.images), p=self.weight)]
-        height, width = image.shape[:2]
-        side = min(round(self.config.patch / rng.uniform(*self.config.shrink)), height, width)
-        top, left = int(rng.integers(height - side + 1)), int(rng.integers(width - side + 1))
+        height, width = len(image), len(image[0])
+        low, high = self.config.shrink
+        side = min(round(self.config.patch / float(rng.uniform(low, high))), height, width)
+        top, left = (int(rng.integers(length - side + 1)) for length in (height, width))
         crop = np.ascontiguousarray(image[top : top + side, left : left + side])
         patch = self.config.patch
         return crop if side == patch else resize(crop, (patch, patch), Image.Resampling.LANCZOS)
