@@ -1,0 +1,51 @@
+"""Optional packages: whether one is there, and the one message for where it is not."""
+
+from __future__ import annotations
+
+from importlib import import_module, metadata
+from importlib.util import find_spec
+from typing import Any
+
+from paragon_arch.errors import InvalidOptionError
+
+INSTALL = {
+    "matplotlib": "pip install matplotlib",
+    "ncnn": "pip install ncnn",
+    "onnx": "pip install onnx",
+    "onnxruntime": "pip install onnxruntime",
+    "openvino": "pip install openvino",
+    "tensorrt": "pip install tensorrt",
+}
+"""By module: the command that installs it."""
+
+
+def installed(module: str) -> bool:
+    """Whether a top-level module can be imported; it is not imported."""
+    return find_spec(module) is not None
+
+
+def version(module: str) -> str:
+    """Version of an installed module; some are distributed under other names (onnxruntime-gpu)."""
+    names = metadata.packages_distributions().get(module, [module])
+    try:
+        return metadata.version(names[0])
+    except metadata.PackageNotFoundError:
+        return "of unknown version"
+
+
+def require(module: str, purpose: str) -> Any:
+    """Import an optional package.
+
+    Args:
+        module: dotted name; its first part is a key of `INSTALL`.
+        purpose: what needs it, as the subject of the message.
+
+    Raises:
+        InvalidOptionError: it is not installed, or cannot be loaded; the message has the command that installs it.
+    """
+    package = module.partition(".")[0]
+    try:
+        return import_module(module)
+    except ImportError as error:
+        state = f"cannot be loaded ({error})" if installed(package) else "is not installed"
+        raise InvalidOptionError(f"{purpose} needs the package {package}, which {state}: {INSTALL[package]}") from error
