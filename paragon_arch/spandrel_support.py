@@ -76,7 +76,7 @@ def size_requirements(network: SRNetwork) -> SizeRequirements:
     """Window layouts want whole windows (the network pads with zeros where the caller does not)."""
     window = network.traits.window
     if window is None:
-        return SizeRequirements(minimum=_MINIMUM)
+        return SizeRequirements(minimum=max(_MINIMUM, network.minimum_size))
     return SizeRequirements(minimum=window, multiple_of=window)
 
 
