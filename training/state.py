@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from paragon_arch import safetensors_file
-from paragon_arch.atomic import atomic_path
+from paragon_arch.files.atomic import atomic_path
 from paragon_arch.errors import InvalidOptionError
 
 from .config import Recipe
