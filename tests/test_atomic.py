@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from paragon_arch import atomic
 from paragon_arch.errors import OutputError, OutputExistsError
+from paragon_arch.files import atomic
 from paragon_arch.files.atomic import atomic_path
 
 

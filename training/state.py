@@ -10,9 +10,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from paragon_arch import safetensors_file
-from paragon_arch.files.atomic import atomic_path
 from paragon_arch.errors import InvalidOptionError
+from paragon_arch.files import safetensors_file
+from paragon_arch.files.atomic import atomic_path
 
 from .config import Recipe
 from .trainer import Trainer

@@ -18,8 +18,8 @@ import torch
 from torch import Tensor, nn
 
 import paragon_arch
-from paragon_arch.files.atomic import atomic_path
 from paragon_arch.errors import InvalidOptionError, OutputError
+from paragon_arch.files.atomic import atomic_path
 from paragon_arch.layouts import identify
 from paragon_arch.networks.base import SRNetwork
 

@@ -18,7 +18,7 @@ from paragon_arch.networks.windows import from_windows, pad_to_multiple, to_wind
 
 def side(x: Tensor, axis: int) -> Tensor:
     """One dimension of ``x`` as an int64 tensor that a tracer follows."""
-    return torch._shape_as_tensor(x)[axis]  # noqa: SLF001  # pyright: ignore[reportPrivateUsage, reportUnknownVariableType]
+    return torch._shape_as_tensor(x)[axis]  # pyright: ignore[reportPrivateUsage, reportUnknownVariableType]
 
 
 def masked_attention(q: Tensor, k: Tensor, v: Tensor, allowed: Tensor, heads: int) -> Tensor:
