@@ -1,0 +1,6 @@
+"""Networks rebuilt for inference: exact in exact arithmetic, several times faster (docs/inference.md)."""
+
+from .build import PASSES, Pass, Target, inference_form
+from .form import InferenceForm
+
+__all__ = ["PASSES", "InferenceForm", "Pass", "Target", "inference_form"]

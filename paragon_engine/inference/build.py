@@ -1,0 +1,91 @@
+"""Which passes there are, where they are applied, and the function that applies them."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import nn
+
+from paragon_arch.errors import InvalidOptionError
+from paragon_arch.networks.base import SRNetwork
+
+from .chains import Parts, take_apart
+from .form import InferenceForm
+from .passes import contexts, gains, kernels, magic, memory, norms
+
+Target = Literal["eager", "graph"]
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One rewrite."""
+
+    name: str
+    apply: Callable[[InferenceForm], int]
+    """Changes a form in place and returns the number of places."""
+    targets: tuple[Target, ...] = ("eager", "graph")
+    """Where it is on unless the caller says otherwise."""
+
+
+PASSES = (
+    Pass("static_kernels", kernels.static_kernels),
+    Pass("layer_scale_fold", gains.layer_scale_fold),
+    Pass("gain_fold", gains.gain_fold),
+    Pass("norm_affine_fold", norms.norm_affine_fold),
+    Pass("tail_polyphase", magic.tail_polyphase),
+    Pass("tail_merged", magic.tail_merged),
+    Pass("base_merged", magic.base_merged),
+    # what follows writes into tensors or asks for their layout: a graph's own optimiser does that
+    Pass("norm_moments", norms.norm_moments, ("eager",)),
+    Pass("context_in_place", contexts.context_in_place, ("eager",)),
+    Pass("mish_rational", memory.mish_rational, ("eager",)),
+    Pass("in_place", memory.in_place, ("eager",)),
+    Pass("strided_shuffle", memory.strided_shuffle, ("eager",)),
+    Pass("channels_last", memory.channels_last, ("eager",)),
+)
+"""In the order of application, which is fixed: later passes match what earlier ones leave."""
+
+
+def inference_form(
+    network: SRNetwork, *, passes: Sequence[str] | None = None, target: Target = "eager"
+) -> InferenceForm:
+    """Build the inference form of a network.
+
+    Args:
+        network: any generator of the family, fused or not; left as it is. What it does in evaluation mode is rebuilt.
+        passes: names of the passes to apply, in any order; None takes those that pay for ``target``.
+        target: "eager" runs the form in PyTorch as it is; "graph" is for exporting or compiling it.
+
+    Returns:
+        A module on the network's device, in its type, with the same input and output. Layouts without a chain form
+        keep their own forward pass and get the passes that need none.
+
+    Raises:
+        InvalidOptionError: a pass of that name does not exist.
+    """
+    chosen = _chosen(passes, target)
+    like = next(network.parameters())
+    # double precision: the products of weights are rounded once, at the end
+    twin = copy.deepcopy(network).eval().requires_grad_(False).to("cpu", torch.float64)
+    form = InferenceForm(take_apart(twin) or Parts(twin, nn.Sequential(), nn.Sequential()), scale=network.scale)
+    with torch.no_grad():
+        for step in chosen:
+            count = step.apply(form)
+            if count:
+                form.applied[step.name] = count
+    form = form.eval().requires_grad_(False).to(like.device, like.dtype)
+    return form.to(memory_format=form.memory_format)  # pyright: ignore[reportCallIssue] - missing in torch's stubs
+
+
+def _chosen(names: Sequence[str] | None, target: Target) -> list[Pass]:
+    if names is None:
+        return [step for step in PASSES if target in step.targets]
+    known = [step.name for step in PASSES]
+    unknown = sorted(set(names) - set(known))
+    if unknown:
+        raise InvalidOptionError(f"there is no pass {unknown[0]!r}; the passes are {', '.join(known)}")
+    return [step for step in PASSES if step.name in names]

@@ -1,0 +1,20 @@
+"""context_in_place: inception contexts without splitting, copying and joining the channels they only pass on."""
+
+from __future__ import annotations
+
+from ..chains import Residual
+from ..form import InferenceForm
+from ..modules import ContextStep, ScaledContext
+from ..rewriting import Chain, rewrite
+
+
+def context_in_place(form: InferenceForm) -> int:
+    """Apply the pass (after layer_scale_fold); return the number of places."""
+    return rewrite(form, _step)
+
+
+def _step(chain: Chain, position: int) -> tuple[int, Chain] | None:
+    step = chain[position]
+    if isinstance(step, Residual) and len(step.inner) == 1 and isinstance(step.inner[0], ScaledContext):
+        return 1, [ContextStep(step.inner[0])]
+    return None

@@ -1,0 +1,122 @@
+"""Linear ends of a network as one convolution at the input resolution, exact to the last border pixel."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class MergedTail(nn.Module):
+    """A linear chain that ends at a higher resolution, as one convolution before the shuffle.
+
+    The chain zero-pads on several levels, the convolution only at the first, so they differ in a thin frame. There
+    the chain itself runs, on strips just wide enough. No step asks for the size, and every size is exact: a strip of
+    an image that is smaller than it is the image.
+
+    Args:
+        chain: convolution, pixel shuffle, convolutions.
+        conv: what `collapse` makes of it.
+        scale: factor of the shuffle.
+        frame: width of the frame in input pixels.
+
+    Attributes:
+        in_place: write the strips into the convolution's result; otherwise concatenate, which suits a graph.
+    """
+
+    def __init__(self, chain: nn.Sequential, conv: nn.Conv2d, *, scale: int, frame: int) -> None:
+        super().__init__()
+        self.chain, self.conv, self.scale, self.frame = chain, conv, scale, frame
+        self.in_place = False
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``(N, F, H, W)`` to ``(N, C*scale**2, H, W)``, to be shuffled."""
+        out = self.conv(x)
+        for axis in (2, 3):
+            out = self._framed(out, x, axis)
+        return out
+
+    def _framed(self, out: Tensor, x: Tensor, axis: int) -> Tensor:
+        """Replace both borders across ``axis``."""
+        d, reach = self.frame, self.frame + self.conv.kernel_size[0] // 2
+        first = self._strip(_slice(x, axis, None, reach))
+        last = self._strip(_slice(x, axis, -reach, None))
+        if self.in_place:
+            _slice(out, axis, None, d).copy_(_slice(first, axis, None, d))
+            _slice(out, axis, -d, None).copy_(_slice(last, axis, -d, None))
+            return out
+        # of an image that is narrower than both frames together, the first strip owns the middle
+        tail = _slice(_slice(last, axis, d, None), axis, -d, None)
+        return torch.cat((_slice(first, axis, None, d), _slice(out, axis, d, -d), tail), dim=axis)
+
+    def _strip(self, x: Tensor) -> Tensor:
+        return F.pixel_unshuffle(self.chain(x), self.scale)
+
+
+def _slice(x: Tensor, axis: int, start: int | None, stop: int | None) -> Tensor:
+    return x[:, :, start:stop] if axis == 2 else x[:, :, :, start:stop]
+
+
+def merged_tail(chain: nn.Sequential) -> MergedTail | None:
+    """The merged form of ``convolution, pixel shuffle, convolutions...``; None where it would be more work."""
+    first, shuffle, *convs = chain
+    assert isinstance(first, nn.Conv2d) and isinstance(shuffle, nn.PixelShuffle)
+    scale = shuffle.upscale_factor
+    beyond = sum(layer.kernel_size[0] // 2 for layer in convs if isinstance(layer, nn.Conv2d))
+    frame = -(-beyond // scale)
+    conv = collapse(chain, channels=first.in_channels, radius=first.kernel_size[0] // 2 + frame, scale=scale)
+    if _work(conv) >= _work(first) + scale**2 * sum(_work(layer) for layer in convs):
+        return None
+    return MergedTail(chain, conv, scale=scale, frame=frame)
+
+
+def _work(layer: nn.Module) -> int:
+    """Multiply-adds of a convolution per pixel."""
+    assert isinstance(layer, nn.Conv2d)
+    return layer.weight.numel()
+
+
+def collapse(chain: nn.Module, *, channels: int, radius: int, scale: int) -> nn.Conv2d:
+    """One convolution to ``C * scale**2`` channels that a pixel shuffle turns into the output of a linear chain.
+
+    Its kernel is the gradient of one input pixel's worth of outputs, so the chain's structure need not be known.
+
+    Args:
+        chain: affine map from ``(N, channels, H, W)`` to ``(N, C, H*scale, W*scale)``, the same at every pixel that
+            is ``radius`` away from the border.
+        channels: of the input.
+        radius: reach of the chain in input pixels; outer rings of the kernel that turn out zero are cut off.
+        scale: output pixels per input pixel.
+    """
+    reference = next(chain.parameters())
+    side = 2 * radius + 1
+    with torch.no_grad():
+        outputs = chain(torch.zeros(1, channels, side, side).to(reference)).shape[1] * scale**2
+    with torch.enable_grad():
+        x = torch.zeros(outputs, channels, side, side).to(reference).requires_grad_()
+        centre = F.pixel_unshuffle(chain(x), scale)[:, :, radius, radius]
+        (weight,) = torch.autograd.grad(centre.diagonal().sum(), x)
+    while weight.shape[2] > 1 and not bool(_rim(weight).any()):
+        weight = weight[:, :, 1:-1, 1:-1]
+    return convolution(weight, centre[0].detach())
+
+
+def _rim(weight: Tensor) -> Tensor:
+    return torch.cat((weight[:, :, [0, -1]].flatten(), weight[:, :, :, [0, -1]].flatten()))
+
+
+def convolution(weight: Tensor, bias: Tensor | None, *, groups: int = 1) -> nn.Conv2d:
+    """A zero-padded convolution with these values."""
+    rows, columns, height, width = weight.shape
+    layer = nn.Conv2d(
+        columns * groups,
+        rows,
+        (height, width),
+        padding=(height // 2, width // 2),
+        groups=groups,
+        bias=bias is not None,
+    )
+    layer.weight = nn.Parameter(weight.detach().clone(), requires_grad=False)
+    if bias is not None:
+        layer.bias = nn.Parameter(bias.detach().clone(), requires_grad=False)
+    return layer
