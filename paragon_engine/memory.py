@@ -49,3 +49,11 @@ def estimate_peak(model: nn.Module, x: Tensor, *, scale: int, window: int | None
 def fits(model: nn.Module, x: Tensor, *, scale: int, device: torch.device, window: int | None = None) -> bool:
     """Whether an untiled run on ``x`` is expected to fit into the memory that is free on ``device``."""
     return estimate_peak(model, x, scale=scale, window=window) <= USABLE * free_memory(device)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory ran out, on whichever device."""
+    if isinstance(error, (MemoryError, torch.cuda.OutOfMemoryError)):
+        return True
+    text = str(error).lower()
+    return any(phrase in text for phrase in ("out of memory", "not enough memory", "can't allocate memory"))

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from paragon_arch.errors import InvalidOptionError
 
-from .memory import fits
+from .memory import fits, is_out_of_memory
 from .progress import Progress, log
 
 TileSize = int | Literal["auto"] | None
@@ -242,11 +242,3 @@ def _paste(out: Tensor, result: Tensor, row: Span, column: Span, scale: int) -> 
         if span.ramp_in or span.ramp_out:
             part = part * span.weights(scale).to(part.device).view(axis)
     out[..., row.first * scale : row.last * scale, column.first * scale : column.last * scale] += part
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory ran out, on whichever device."""
-    if isinstance(error, (MemoryError, torch.cuda.OutOfMemoryError)):
-        return True
-    text = str(error).lower()
-    return any(phrase in text for phrase in ("out of memory", "not enough memory", "can't allocate memory"))

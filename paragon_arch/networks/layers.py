@@ -122,10 +122,16 @@ class WindowAttention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         height, width = x.shape[2], x.shape[3]
         x = roll(pad_to_multiple(x.permute(0, 2, 3, 1), self.window), -self.shift)
-        q, k, v = self.qkv(x).chunk(3, dim=-1)
-        x = self.proj(attend_in_windows(q, k, v, window=self.window, heads=self.heads))
-        x = roll(x, self.shift)
+        x = roll(self._attend(x), self.shift)
         return x[:, :height, :width].permute(0, 3, 1, 2)
+
+    def on_grid(self, x: Tensor) -> Tensor:
+        """Attention on ``(N, C, H, W)`` that is already padded and shifted: whole windows from its top-left corner."""
+        return self._attend(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+
+    def _attend(self, x: Tensor) -> Tensor:
+        q, k, v = self.qkv(x).chunk(3, dim=-1)
+        return self.proj(attend_in_windows(q, k, v, window=self.window, heads=self.heads))
 
 
 class HRBlock(nn.Module):

@@ -32,7 +32,11 @@ class ChannelMod(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        return x * self.net(global_average(x))
+        return x * self.gate(global_average(x))
+
+    def gate(self, mean: Tensor) -> Tensor:
+        """Factor of each channel from its mean, both ``(N, C, 1, 1)``; any floating type, computed in the weights'."""
+        return self.net(mean.to(self.net[1].weight))
 
 
 class SpatialAttention(nn.Module):
@@ -71,20 +75,29 @@ def attend_windows(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     The windows do not always reach the lower and right edge (37 rows give one window of 32);
     pixels in no window get zero, as in the original.
     """
+    rows, columns = (window_spans(length) for length in v.shape[2:])
+    return blend_windows(
+        q, k, v, (rows, span_coverage(rows, v.shape[2])), (columns, span_coverage(columns, v.shape[3]))
+    )
+
+
+def blend_windows(q: Tensor, k: Tensor, v: Tensor, rows: Axis, columns: Axis) -> Tensor:
+    """Attention inside each window, their blend divided by what the weights of all windows sum to."""
     height, width = v.shape[2:]
-    rows, columns = window_spans(height), window_spans(width)
     total = torch.zeros_like(v)
-    for top, bottom, row_weight in rows:
-        for left, right, column_weight in columns:
+    for top, bottom, row_weight in rows[0]:
+        for left, right, column_weight in columns[0]:
             part = (..., slice(top, bottom), slice(left, right))
             weight = row_weight[:, None] * column_weight
             window = attend(q[part], k[part], v[part]) * weight.to(v)
             total = total + F.pad(window, (left, width - right, top, height - bottom))
-    coverage = span_coverage(rows, height)[:, None] * span_coverage(columns, width)
+    coverage = rows[1][:, None] * columns[1]
     return total * torch.where(coverage > 0, 1 / (coverage + 1e-8), 0).to(v)
 
 
 Span = tuple[int, int, Tensor]
+Axis = tuple[list[Span], Tensor]
+"""The windows along one side, and the sum of the weights at each of its positions."""
 
 
 def window_spans(length: int) -> list[Span]:

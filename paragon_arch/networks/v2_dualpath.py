@@ -127,10 +127,13 @@ class ParagonSR2DualPath(SRNetwork):
         if self.traits.global_statistics:
             return None
         groups = sum(module.radius for module in self.modules() if isinstance(module, MultiScaleGroup))
-        features = 2 + sum(block.radius for block in self._blocks()) + groups  # conv_in and conv_fuse
+        return 1 + sum(block.radius for block in self._blocks()) + groups + self.tail_radius()
+
+    def tail_radius(self) -> int:
+        """Reach of what follows the body, from `conv_fuse` on, in input pixels; also of the base and its gate."""
         gate = 0 if self.content_processor is None else self.content_processor.radius
         image_gate = self.revision.image_gate
-        detail = features + (0 if image_gate else gate) + -(-self._upsampling_radius() // self.scale)
+        detail = 1 + (0 if image_gate else gate) + -(-self._upsampling_radius() // self.scale)
         base = self.base_upsampler.radius + -(-2 // self.scale)
         return max(detail, base, gate + 1 if image_gate else 0)
 

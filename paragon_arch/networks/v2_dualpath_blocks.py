@@ -83,7 +83,11 @@ class ParagonBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = x + self.ls1(self.context(x))
         wide = self.attn(self.dw_mixer(self.project_in(self.norm(x))))
-        return x + self.ls2(self.project_out(wide * self.gate(global_average(wide))))
+        return x + self.ls2(self.project_out(wide * self.gate_from(global_average(wide))))
+
+    def gate_from(self, mean: Tensor) -> Tensor:
+        """Factor of each channel from its mean, both ``(N, C, 1, 1)``; any floating type, computed in the weights'."""
+        return self.gate(mean.to(self.gate[1].weight))
 
 
 def inception(channels: int, band: int) -> InceptionContext:
@@ -108,6 +112,10 @@ class ConvWindowAttention(nn.Module):
         if max(x.shape[2:]) <= self.window:
             return self.proj(self._single(x))
         return self.proj(in_shifted_windows(x, self.window, self.shift, self._attend))
+
+    def on_grid(self, x: Tensor) -> Tensor:
+        """Attention on a map that is already padded and shifted: whole windows from its top-left corner."""
+        return self.proj(self._attend(x).permute(0, 3, 1, 2))
 
     def _single(self, x: Tensor) -> Tensor:
         q, k, v = self.qkv(x).flatten(2).transpose(1, 2).chunk(3, dim=-1)
@@ -138,11 +146,15 @@ class BiasedWindowAttention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return self.proj(in_shifted_windows(x, self.window, self.shift, self._attend))
 
-    def _attend(self, x: Tensor) -> Tensor:
+    def on_grid(self, x: Tensor, own: Callable[[Tensor], Tensor]) -> Tensor:
+        """Attention on a map that is already padded and shifted, with a halo of one pixel that ``own`` cuts off."""
+        return self.proj(self._attend(own(x), own(self.rattention_context(x))).permute(0, 3, 1, 2))
+
+    def _attend(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         weight, offset, width = self.qkv.weight, self.qkv.get_parameter("bias"), x.shape[1]
         q = channels_last(F.conv2d(x, weight[:width], offset[:width]))
-        context = F.conv2d(self.rattention_context(x), weight[width:], offset[width:])
-        k, v = channels_last(context).chunk(2, dim=-1)
+        context = self.rattention_context(x) if context is None else context
+        k, v = channels_last(F.conv2d(context, weight[width:], offset[width:])).chunk(2, dim=-1)
         bias = relative_position_bias(self.relative_position_bias_table, self.relative_position_index)
         return attend_in_windows(q, k, v, window=self.window, heads=HEADS, bias=bias)
 

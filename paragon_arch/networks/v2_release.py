@@ -76,10 +76,14 @@ class PhotoBlock(nn.Module):
             self.attn = WindowAttention(channels, window=window, shift=shift)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = x + self.scale(self.conv2(F.gelu(self.dw(self.conv1(self.norm(x))))))
+        x = x + self.scale(self.bottleneck(x))
         if self.attn is None or self.attn_norm is None:
             return x
         return x + self.scale(self.attn(self.attn_norm(x)))
+
+    def bottleneck(self, x: Tensor) -> Tensor:
+        """The first branch, before its scale."""
+        return self.conv2(F.gelu(self.dw(self.conv1(self.norm(x)))))
 
 
 class ChannelAttention(nn.Module):
@@ -93,8 +97,12 @@ class ChannelAttention(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        gate = torch.sigmoid(self.fc(global_average(x).flatten(1)))
-        return x * gate[:, :, None, None]
+        return x * self.gate(global_average(x))
+
+    def gate(self, mean: Tensor) -> Tensor:
+        """Factor of each channel from its mean, both ``(N, C, 1, 1)``; any floating type, computed in the weights'."""
+        weight = self.fc[0].weight
+        return torch.sigmoid(self.fc(mean.flatten(1).to(weight)))[:, :, None, None]
 
 
 class TokenAttention(nn.Module):
@@ -140,11 +148,15 @@ class ProBlock(nn.Module):
         self.scale4 = LayerScale(channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = x + self.scale1(self.conv2(F.gelu(self.dw(self.conv1(self.norm1(x))))))
+        x = x + self.scale1(self.bottleneck(x))
         x = x + self.scale2(self.channel_attn(x))
         if self.norm3 is not None and self.window_attn is not None and self.scale3 is not None:
             x = x + self.scale3(self.window_attn(self.norm3(x)))
         return x + self.scale4(self.token_ca(self.norm4(x)))
+
+    def bottleneck(self, x: Tensor) -> Tensor:
+        """The first branch, before its scale."""
+        return self.conv2(F.gelu(self.dw(self.conv1(self.norm1(x)))))
 
 
 class ParagonSR2Release(SRNetwork):

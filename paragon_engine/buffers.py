@@ -1,0 +1,134 @@
+"""Where feature maps live between the stages: on the device, in host memory, or in a memory-mapped file."""
+
+from __future__ import annotations
+
+import math
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from paragon_arch.networks.stages import Span
+
+from .memory import free_memory, is_out_of_memory
+from .progress import log
+
+
+class Buffer:
+    """A map ``(1, C, H, W)`` that is read and written in pieces."""
+
+    def __init__(self, data: Tensor, kind: str = "device", path: Path | None = None) -> None:
+        self.data, self.kind, self.path = data, kind, path
+
+    def crop(self, top: int, bottom: int, left: int, right: int, like: Tensor) -> Tensor:
+        """A rectangle on the device and in the type of ``like``; a view where it already is there."""
+        return self.data[..., top:bottom, left:right].to(like.device, like.dtype)
+
+    def read(self, rows: Span, columns: Span, like: Tensor) -> Tensor:
+        """The crop of a region of a frame; zeros where the frame is padding."""
+        pieces = list(_pieces(rows, columns, own=False))
+        height, width = rows.stop - rows.start, columns.stop - columns.start
+        if len(pieces) == 1 and pieces[0][2:] == (height, width):
+            _, (y, x), _, _ = pieces[0]
+            return self.crop(y, y + height, x, x + width, like)
+        crop = like.new_zeros(1, self.data.shape[1], height, width)
+        for (top, left), (y, x), h, w in pieces:
+            crop[..., top : top + h, left : left + w] = self.data[..., y : y + h, x : x + w]
+        return crop
+
+    def write(self, rows: Span, columns: Span, result: Tensor) -> None:
+        """Take in the result of a tile, without halo; what belongs to the frame's padding is left out."""
+        for (top, left), (y, x), h, w in _pieces(rows, columns, own=True):
+            self.data[..., y : y + h, x : x + w] = result[..., top : top + h, left : left + w]
+
+
+def _pieces(rows: Span, columns: Span, *, own: bool) -> Iterable[tuple[tuple[int, int], tuple[int, int], int, int]]:
+    """(place in the tile, place in the map, height, width) of each rectangle that is contiguous in both."""
+    ends = [(axis.first, axis.last) if own else (axis.start, axis.stop) for axis in (rows, columns)]
+    for top, y, height in rows.segments(*ends[0]):
+        for left, x, width in columns.segments(*ends[1]):
+            yield (top, left), (y, x), height, width
+
+
+@dataclass
+class Limits:
+    """Bytes of maps that may lie in each kind of memory."""
+
+    device: float = math.inf
+    host: float = math.inf
+
+
+class Store:
+    """Makes buffers, in the fastest memory that has room for them."""
+
+    def __init__(self, device: torch.device, dtype: torch.dtype, limits: Limits, folder: Path | None = None) -> None:
+        self._device, self._dtype, self._limits, self._folder = device, dtype, limits, folder
+        self._used = {"device": 0.0, "host": 0.0}
+        self.files = 0
+        """Maps that had to go into files so far."""
+
+    def new(self, channels: int, height: int, width: int) -> Buffer:
+        """An uninitialised buffer.
+
+        Raises:
+            MemoryError: there is no room in any memory, nor on the disk.
+        """
+        shape = (1, channels, height, width)
+        size = math.prod(shape) * self._dtype.itemsize
+        for kind, limit in (("device", self._limits.device), ("host", self._limits.host)):
+            if self._used[kind] + size <= limit and (data := self._allocate(kind, shape)) is not None:
+                self._used[kind] += size
+                return Buffer(data, kind)
+        return self._file(shape, size)
+
+    def release(self, buffer: Buffer) -> None:
+        """Give a buffer back."""
+        if buffer.kind in self._used:
+            self._used[buffer.kind] -= buffer.data.nbytes
+        buffer.data = torch.empty(0)
+        if buffer.path is not None:
+            buffer.path.unlink(missing_ok=True)
+
+    def _allocate(self, kind: str, shape: tuple[int, ...]) -> Tensor | None:
+        try:
+            if kind == "device":
+                return torch.empty(shape, dtype=self._dtype, device=self._device)
+            pin = self._device.type == "cuda"
+            return torch.empty(shape, dtype=self._dtype, pin_memory=pin)
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+            return None
+
+    def _file(self, shape: tuple[int, ...], size: int) -> Buffer:
+        """A map in a temporary file that disappears with it."""
+        self.files += 1
+        if self.files == 1:
+            log.info("feature maps do not fit into memory: using temporary files")
+        try:
+            if shutil.disk_usage(self._folder or tempfile.gettempdir()).free < size:
+                raise OSError("the disk is full")
+            handle, name = tempfile.mkstemp(prefix="paragonsr-", dir=self._folder)
+            os.close(handle)
+            path = Path(name)
+            data = torch.from_file(name, shared=True, size=math.prod(shape), dtype=self._dtype).view(shape)
+        except (OSError, RuntimeError) as error:
+            raise MemoryError(
+                f"no room for a map of {size / 2**30:.1f} GiB in memory or on the disk: {error}"
+            ) from error
+        if os.name == "posix":  # gone as soon as nobody maps it any more, even if the program is killed
+            path.unlink()
+        return Buffer(data, "file", None if os.name == "posix" else path)
+
+
+def limits_for(device: torch.device, reserve: float) -> Limits:
+    """Limits that leave ``reserve`` bytes of the device's free memory to the tiles."""
+    room = max(0.0, free_memory(device) - reserve)
+    if device.type == "cpu":
+        return Limits(device=room, host=0)
+    return Limits(device=room, host=0.8 * free_memory(torch.device("cpu")))
