@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -55,6 +55,15 @@ class Backend(Protocol):
         Raises:
             InvalidOptionError: the network, device or precision is not for this backend, or a package is missing.
         """
+        ...
+
+
+@runtime_checkable
+class GraphBackend(Backend, Protocol):
+    """A backend that runs ONNX graphs."""
+
+    def runner(self, graph: bytes, device: torch.device) -> Runner:
+        """Run a serialised graph whose input and output are FP32, whichever network it was made from."""
         ...
 
 

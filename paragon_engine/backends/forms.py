@@ -18,7 +18,7 @@ try:
     from ..inference import inference_form
 except ImportError:  # until the branch that brings it is merged
 
-    def inference_form(network):
+    def inference_form(network, *, target="eager", passes=None):
         return network
 
 
@@ -34,11 +34,6 @@ def fused(network: SRNetwork) -> SRNetwork:
     except FusionError as error:
         log.info("runs unfused: %s", error)
         return network
-
-
-def fast_form(network: SRNetwork) -> nn.Module:
-    """The fastest module that computes what the network does."""
-    return inference_form(fused(network))
 
 
 def graph_of(network: SRNetwork, precision: Precision = "fp32") -> bytes:
@@ -59,7 +54,7 @@ def graph_of(network: SRNetwork, precision: Precision = "fp32") -> bytes:
 def _export(network: SRNetwork, precision: Precision) -> bytes:
     plain = fused(network)
     try:
-        return _checked(inference_form(plain), plain, precision)
+        return _checked(inference_form(plain, target="graph"), plain, precision)
     except OutputError as error:
         log.info("the inference form is not exported: %s", error)
         return _checked(plain, plain, precision)

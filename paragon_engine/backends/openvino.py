@@ -38,9 +38,9 @@ class OpenVinoBackend:
     def prepare(self, network: SRNetwork, *, device: torch.device, precision: Precision) -> Runner:
         """See `Backend`."""
         check_request(self, device, precision)
-        return self.runner(graph_of(network))
+        return self.runner(graph_of(network), device)
 
-    def runner(self, graph: bytes) -> Runner:
+    def runner(self, graph: bytes, device: torch.device) -> Runner:
         """Run a serialised graph whose input and output are FP32."""
         settings = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
         if self.target == "CPU":

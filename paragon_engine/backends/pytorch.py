@@ -1,4 +1,4 @@
-"""PyTorch: the inference form in channels-last memory, run as it is or compiled."""
+"""PyTorch: the inference form, run as it is or compiled."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from paragon_arch.networks.base import SRNetwork
 
 from ..packages import installed
 from .base import DTYPES, Availability, Precision, Runner, check_request
-from .forms import fast_form
+from .forms import fused, inference_form
 
 COMPILERS = ("g++", "clang++", "cl")
 COMPILED_AT = (64, 48)
@@ -37,7 +37,7 @@ class TorchBackend:
     def prepare(self, network: SRNetwork, *, device: torch.device, precision: Precision) -> Runner:
         """See `Backend`."""
         check_request(self, device, precision)
-        return runner(fast_form(network), device, DTYPES[precision])
+        return runner(inference_form(fused(network)), device, DTYPES[precision])
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class CompiledTorchBackend:
     def prepare(self, network: SRNetwork, *, device: torch.device, precision: Precision) -> Runner:
         """See `Backend`; takes up to minutes."""
         check_request(self, device, precision)
-        compiled: Any = torch.compile(fast_form(network), dynamic=True)
+        compiled: Any = torch.compile(inference_form(fused(network), target="graph"), dynamic=True)
         run = runner(compiled, device, DTYPES[precision])
         channels = network.hyperparameters.get("in_channels", 3)
         try:
@@ -74,12 +74,11 @@ class CompiledTorchBackend:
 
 
 def runner(form: nn.Module, device: torch.device, dtype: torch.dtype) -> Runner:
-    """Run a module on a device, in a type, channels last."""
-    form = form.to(device=device, dtype=dtype).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+    """Run a module on a device, in a type."""
+    form = form.to(device, dtype)
 
     @torch.inference_mode()
     def run(x: Tensor) -> Tensor:
-        y = form(x.to(device, dtype).contiguous(memory_format=torch.channels_last))
-        return y.to(x.device, torch.float32)
+        return form(x.to(device, dtype)).to(x.device, torch.float32)
 
     return run
