@@ -1,0 +1,89 @@
+"""A model whose images go through a backend, and which everything else takes for the model it was made from."""
+
+from __future__ import annotations
+
+from typing import Literal, cast
+
+import torch
+from torch import Tensor
+
+from paragon_arch.errors import InvalidOptionError
+from paragon_arch.loading import Opened
+from paragon_arch.networks.base import SRNetwork, Traits
+from paragon_arch.spandrel_support import ParagonModelDescriptor
+
+from ..progress import log
+from . import Backend, Precision, Runner, backend
+from .choose import choose
+from .guard import Guarded, ladder
+
+PrecisionChoice = Precision | Literal["auto"]
+
+
+class BackendNetwork(SRNetwork):
+    """A network that computes through a runner.
+
+    It keeps the original, whose traits, receptive field, device and parameters are its own.
+    """
+
+    def __init__(self, network: SRNetwork, run: Runner) -> None:
+        super().__init__()
+        self.network, self.run = network, run
+        self.scale, self.hyperparameters, self.alpha = network.scale, network.hyperparameters, network.alpha
+        self.fused, self.fusible, self.minimum_size = network.fused, network.fusible, network.minimum_size
+
+    @property
+    def traits(self) -> Traits:
+        return self.network.traits
+
+    def receptive_field(self) -> int | None:
+        return self.network.receptive_field()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Upscale ``(N, C, H, W)`` to ``(N, C, H*scale, W*scale)``, in FP32."""
+        return self.run(x)
+
+
+def with_backend(
+    model: ParagonModelDescriptor, name: str = "torch", *, precision: PrecisionChoice = "auto"
+) -> ParagonModelDescriptor:
+    """A descriptor of the same model that runs on a backend.
+
+    Args:
+        model: on the device that does the work, in FP32.
+        name: a backend's name, or "auto" for the fastest one here (measured once, which takes some seconds).
+        precision: "auto" is FP32 on a CPU and, on CUDA, the half precision that the layout holds. A tile that is
+            not finite in half precision is computed again in a more precise one, and reported.
+
+    Raises:
+        InvalidOptionError: an unknown name, or something that the backend cannot do; the message says what can.
+    """
+    if precision not in ("auto", "fp32", "fp16", "bf16"):
+        raise InvalidOptionError(f"precision {precision!r} is unknown: choose auto, fp32, fp16 or bf16")
+    network, device = model.model, model.device
+    first = default_precision(network.traits, device) if precision == "auto" else precision
+    item = choose(network, device=device, precision=first) if name == "auto" else backend(name)
+    run = make_runner(item, network, device=device, precision=first)
+    log.info("backend %s, %s", item.name, first)
+    return ParagonModelDescriptor(Opened(BackendNetwork(network, run), model.layout, model.report))
+
+
+def default_precision(traits: Traits, device: torch.device) -> Precision:
+    """FP32, or on CUDA the half precision that a network of these traits holds."""
+    if device.type != "cuda":
+        return "fp32"
+    if traits.half:
+        return "fp16"
+    return "bf16" if traits.bfloat16 and torch.cuda.is_bf16_supported() else "fp32"
+
+
+def make_runner(item: Backend, network: SRNetwork, *, device: torch.device, precision: Precision) -> Runner:
+    """A runner of a backend, guarded against overflow where its precision can overflow."""
+    first = item.prepare(network, device=device, precision=precision)
+    if precision == "fp32":
+        return first
+
+    def make(step: Precision) -> Runner:
+        return first if step == precision else item.prepare(network, device=device, precision=step)
+
+    return Guarded(make, ladder(precision, network.traits, cast("tuple[Precision, ...]", item.precisions)))

@@ -1,0 +1,84 @@
+"""PyTorch: the inference form, run as it is or compiled."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from paragon_arch.errors import InvalidOptionError
+from paragon_arch.networks.base import SRNetwork
+
+from ..packages import installed
+from .base import DTYPES, Availability, Precision, Runner, check_request
+from .forms import fused, inference_form
+
+COMPILERS = ("g++", "clang++", "cl")
+COMPILED_AT = (64, 48)
+"""Height and width of the image that triggers compilation; any other size runs the same code."""
+
+
+@dataclass(frozen=True)
+class TorchBackend:
+    """Runs wherever PyTorch does."""
+
+    name: str = "torch"
+    devices: tuple[str, ...] = ("cpu", "cuda", "mps", "xpu")
+    precisions: tuple[Precision, ...] = ("fp32", "fp16", "bf16")
+    quick: bool = True
+
+    def available(self) -> Availability:
+        """Always."""
+        return Availability(True, torch.__version__)
+
+    def prepare(self, network: SRNetwork, *, device: torch.device, precision: Precision) -> Runner:
+        """See `Backend`."""
+        check_request(self, device, precision)
+        return runner(inference_form(fused(network)), device, DTYPES[precision])
+
+
+@dataclass(frozen=True)
+class CompiledTorchBackend:
+    """The same through torch.compile, with height and width symbolic: one compilation serves every tile size."""
+
+    name: str = "torch-compile"
+    devices: tuple[str, ...] = ("cpu", "cuda")
+    precisions: tuple[Precision, ...] = ("fp32", "fp16", "bf16")
+    quick: bool = False
+
+    def available(self) -> Availability:
+        """Needs a C++ compiler for the CPU, or Triton for CUDA."""
+        if installed("triton") and torch.cuda.is_available():
+            return Availability(True, f"{torch.__version__}, Triton")
+        compiler = next(filter(shutil.which, COMPILERS), None)
+        if compiler is None:
+            return Availability(False, f"torch.compile needs a C++ compiler: install one of {', '.join(COMPILERS)}")
+        return Availability(True, f"{torch.__version__}, {compiler}")
+
+    def prepare(self, network: SRNetwork, *, device: torch.device, precision: Precision) -> Runner:
+        """See `Backend`; takes up to minutes."""
+        check_request(self, device, precision)
+        compiled: Any = torch.compile(inference_form(fused(network), target="graph"), dynamic=True)
+        run = runner(compiled, device, DTYPES[precision])
+        channels = network.hyperparameters.get("in_channels", 3)
+        try:
+            with torch.inference_mode():
+                run(torch.zeros(1, channels, *COMPILED_AT, device=device))
+        except Exception as error:  # the compiler's errors share no base class
+            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+            raise InvalidOptionError(f"torch.compile failed ({reason[:200]}): choose the backend torch") from error
+        return run
+
+
+def runner(form: nn.Module, device: torch.device, dtype: torch.dtype) -> Runner:
+    """Run a module on a device, in a type."""
+    form = form.to(device, dtype)
+
+    @torch.inference_mode()
+    def run(x: Tensor) -> Tensor:
+        return form(x.to(device, dtype)).to(x.device, torch.float32)
+
+    return run

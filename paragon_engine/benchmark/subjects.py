@@ -1,0 +1,83 @@
+"""What is measured: each form of a network on each backend that runs it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import nn
+
+from paragon_arch.networks.base import SRNetwork
+
+from ..backends import Runner, backend
+from ..backends.base import GraphBackend
+from ..backends.forms import fused, graph_of
+from ..backends.pytorch import runner
+from ..inference import PASSES, inference_form
+from ..onnx_export import export_onnx
+
+Reference = Callable[[SRNetwork], nn.Module]
+"""Makes the form that everything is compared with."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One line of the benchmark."""
+
+    form: str
+    """"reference", "fused", "inference", or "inference up to PASS"."""
+    backend: str
+    prepare: Callable[[], Runner]
+    module: Callable[[], nn.Module] | None = field(default=None, repr=False)
+    """The form as a module, where its work is to be counted."""
+
+
+def subjects(
+    network: SRNetwork, names: Sequence[str], *, reference: Reference | None, passes: bool, device: torch.device
+) -> list[Subject]:
+    """All that is compared for a network, the baseline first.
+
+    Args:
+        network: any of the family.
+        names: backends.
+        reference: None makes the fused network the baseline.
+        passes: also the inference form after each of its passes.
+        device: where to run.
+    """
+    plain = fused(network)
+    result = [] if reference is None else [_eager("reference", lambda: reference(network), device)]
+    result += [_eager("fused", lambda: plain, device)]
+    if passes:
+        result += _after_each_pass(plain, device)
+    for name in names:
+        if name == "torch":
+            result += [_eager("inference", lambda: inference_form(plain), device)]
+        else:
+            result += _on_backend(network, name, reference, device)
+    return result
+
+
+def _eager(form: str, make: Callable[[], nn.Module], device: torch.device) -> Subject:
+    return Subject(form, "torch", lambda: runner(make(), device, torch.float32), make)
+
+
+def _after_each_pass(network: SRNetwork, device: torch.device) -> list[Subject]:
+    applied = inference_form(network).applied
+    order = [step.name for step in PASSES if step.name in applied]
+
+    def make(count: int) -> Callable[[], nn.Module]:
+        return lambda: inference_form(network, passes=order[:count])
+
+    return [_eager(f"inference up to {name}", make(index + 1), device) for index, name in enumerate(order[:-1])]
+
+
+def _on_backend(network: SRNetwork, name: str, reference: Reference | None, device: torch.device) -> list[Subject]:
+    item, result = backend(name), list[Subject]()
+    if isinstance(item, GraphBackend):
+        if reference is not None:
+            result += [Subject("reference", name, lambda: item.runner(export_onnx(reference(network)), device))]
+        result += [Subject("inference", name, lambda: item.runner(graph_of(network), device))]
+    else:
+        result += [Subject("inference", name, lambda: item.prepare(network, device=device, precision="fp32"))]
+    return result
