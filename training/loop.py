@@ -7,8 +7,7 @@ import time
 from pathlib import Path
 
 from .config import DataConfig, Recipe
-from .data.pairs import PairSampler, Pixels, list_images, read_image
-from .data.synthetic import dead_leaves
+from .data.pairs import PairSampler, Pixels, list_images, read_image, synthetic_image
 from .state import resume, save
 from .trainer import Trainer, learning_rate
 
@@ -25,7 +24,7 @@ def load_pictures(config: DataConfig) -> list[Pixels]:
         ImageError: the folder is empty, or a picture cannot be read.
     """
     paths = [] if config.folder is None else list_images(Path(config.folder))
-    synthetic = [dead_leaves(SYNTHETIC_SIDE, seed=seed) for seed in range(config.synthetic)]
+    synthetic = [synthetic_image(SYNTHETIC_SIDE, seed) for seed in range(config.synthetic)]
     return [*(read_image(path) for path in paths), *synthetic]
 
 

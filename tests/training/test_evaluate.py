@@ -11,7 +11,7 @@ from PIL import Image
 from paragon_arch.errors import ImageError, InvalidOptionError
 from training.__main__ import main
 from training.config import ModelConfig
-from training.data.synthetic import dead_leaves
+from training.data.pairs import synthetic_image
 from training.evaluate import Score, evaluate, means, table
 from training.export import export
 from training.network import build
@@ -22,7 +22,7 @@ def pictures(tmp_path: Path) -> Path:
     folder = tmp_path / "pictures"
     folder.mkdir()
     for seed in (0, 1):
-        Image.fromarray(dead_leaves(61, seed=seed)).save(folder / f"{seed}.png")
+        Image.fromarray(synthetic_image(61, seed)).save(folder / f"{seed}.png")
     return folder
 
 

@@ -18,18 +18,18 @@ from training.data.pairs import (
     edge_strength,
     list_images,
     read_image,
+    synthetic_image,
     to_pixels,
     to_tensor,
 )
 from training.data.sources import PACKAGES, training_photographs
-from training.data.synthetic import dead_leaves
 
 CONFIG = DataConfig(synthetic=1, patch=32, batch=4)
 
 
 @pytest.fixture(scope="module")
 def sampler() -> PairSampler:
-    return PairSampler([dead_leaves(96, seed=0), dead_leaves(80, seed=1)], CONFIG, scale=2, seed=3)
+    return PairSampler([synthetic_image(96, 0), synthetic_image(80, 1)], CONFIG, scale=2, seed=3)
 
 
 def test_batch_is_a_function_of_seed_and_step(sampler: PairSampler) -> None:
@@ -49,7 +49,7 @@ def test_low_resolution_is_the_antialiased_bicubic_of_high(sampler: PairSampler)
 def test_candidates_prefer_edges(sampler: PairSampler) -> None:
     flat = np.full((64, 64, 3), 90, np.uint8)
     half = np.array(flat)
-    half[:, :32] = dead_leaves(64, seed=5)[:, :32]
+    half[:, :32] = synthetic_image(64, 5)[:, :32]
     choosy = PairSampler([half], DataConfig(synthetic=1, patch=16, candidates=8), scale=2, seed=0)
     rng = np.random.default_rng(0)
     assert min(edge_strength(choosy.patch(rng)) for _ in range(10)) > edge_strength(flat)
@@ -57,13 +57,13 @@ def test_candidates_prefer_edges(sampler: PairSampler) -> None:
 
 def test_pictures_that_are_too_small_are_left_out_or_refused() -> None:
     small = np.zeros((16, 64, 3), np.uint8)
-    assert len(PairSampler([small, dead_leaves(40, seed=0)], CONFIG, scale=2, seed=0).images) == 1
+    assert len(PairSampler([small, synthetic_image(40, 0)], CONFIG, scale=2, seed=0).images) == 1
     with pytest.raises(ImageError, match="patch = 32"):
         PairSampler([small], CONFIG, scale=2, seed=0)
 
 
 def test_pixels_survive_the_way_to_a_tensor_and_back() -> None:
-    image = dead_leaves(32, seed=2)
+    image = synthetic_image(32, 2)
     assert np.array_equal(to_pixels(to_tensor(image[None]))[0], image)
 
 
@@ -74,7 +74,7 @@ def test_downscale_of_a_constant_is_constant() -> None:
 def test_reading_pictures(tmp_path: Path) -> None:
     with pytest.raises(ImageError, match="no pictures"):
         list_images(tmp_path)
-    Image.fromarray(dead_leaves(20, seed=0)).save(tmp_path / "a.png")
+    Image.fromarray(synthetic_image(20, 0)).save(tmp_path / "a.png")
     (tmp_path / "b.PNG").write_bytes(b"not a picture")
     good, bad = list_images(tmp_path)
     assert read_image(good).shape == (20, 20, 3)

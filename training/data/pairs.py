@@ -14,6 +14,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from paragon_arch.dead_leaves import dead_leaves
 from paragon_arch.errors import ImageError
 
 from ..config import DataConfig
@@ -47,6 +48,11 @@ def read_image(path: Path) -> Pixels:
             return np.asarray(image.convert("RGB"))
     except (OSError, ValueError, Image.DecompressionBombError) as error:
         raise ImageError(f"{path}: cannot be read as a picture ({error})") from error
+
+
+def synthetic_image(side: int, seed: int) -> Pixels:
+    """A square picture of dead leaves, which stands in for a photograph in tests and in the smoke recipe."""
+    return to_pixels(dead_leaves(side, seed))[0]
 
 
 def list_images(folder: Path) -> list[Path]:
