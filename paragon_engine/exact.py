@@ -56,7 +56,8 @@ def upscale_tensor(
         raise InvalidOptionError("exact tiles need no overlap: leave it out, or ask for the tiling overlap")
     plan = make_plan(model, x, tile=tile, tiling=tiling)
     if plan.kind == "overlap" or (plan.kind == "untiled" and tiling == "overlap"):
-        return overlapping.upscale_tensor(model, x, tile=plan.tile, overlap=overlap, progress=progress)
+        size = 0 if plan.kind == "untiled" else plan.tile
+        return overlapping.upscale_tensor(model, x, tile=size, overlap=overlap, progress=progress)
     with torch.inference_mode():
         if plan.kind == "untiled":
             result = _untiled(model, x, progress)

@@ -115,6 +115,18 @@ def untiled_peak(network: nn.Module, shape: Sequence[int], dtype: torch.dtype) -
     return counter.peak
 
 
+def fits(network: nn.Module, shape: Sequence[int], dtype: torch.dtype, device: torch.device) -> bool:
+    """Whether an untiled run is predicted to fit into the memory that is free on ``device``.
+
+    True for a network that cannot be run without contents, which none of ours is: running out is noticed anyway.
+    """
+    try:
+        need = untiled_peak(network, shape, dtype)
+    except (RuntimeError, NotImplementedError):
+        return True
+    return need <= USABLE * free_memory(device)
+
+
 def on_meta(network: nn.Module) -> nn.Module:
     """A copy without contents."""
     return copy.deepcopy(network).to("meta")

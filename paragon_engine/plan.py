@@ -11,11 +11,12 @@ from spandrel import ImageModelDescriptor, ModelTiling
 from torch import Tensor, nn
 
 from paragon_arch.errors import InvalidOptionError
+from paragon_arch.networks.base import SRNetwork
 from paragon_arch.networks.programs import convolutional, stages_of
 from paragon_arch.networks.stages import Program
 
+from . import memory
 from .buffers import Limits, Store
-from .memory import USABLE, free_memory, on_meta, untiled_peak
 from .progress import log
 from .streaming import MIN_TILE as SMALLEST
 from .streaming import Streamer
@@ -49,7 +50,19 @@ class Need:
 
 def program_for(network: nn.Module, height: int, width: int) -> Program | None:
     """The stages of a network, or the network as one stage; None if exact tiles are not known for it."""
-    return stages_of(network, height, width) or convolutional(network, height, width)
+    return _program(network, plain(network), height, width)
+
+
+def _program(network: nn.Module, inner: nn.Module, height: int, width: int) -> Program | None:
+    """A backend runs whole networks; where that cannot be tiled, the network inside is taken in stages."""
+    whole = convolutional(network, height, width) if network is not inner else None
+    return whole or stages_of(inner, height, width) or convolutional(inner, height, width)
+
+
+def plain(network: nn.Module) -> nn.Module:
+    """The network inside one that computes through a backend; any other network is itself."""
+    inner = getattr(network, "network", network)
+    return inner if isinstance(inner, SRNetwork) else network
 
 
 def can_tile_exactly(model: ImageModelDescriptor[Any], x: Tensor) -> bool:
@@ -64,7 +77,11 @@ def can_tile_exactly(model: ImageModelDescriptor[Any], x: Tensor) -> bool:
 def streaming_need(network: nn.Module, shape: tuple[int, ...], scale: int, dtype: torch.dtype, tile: int) -> Need:
     """Memory that a streamed run on an image (1, C, H, W) needs, beside image and result."""
     _, channels, height, width = shape
-    program, meta = program_for(on_meta(network), height, width), torch.device("meta")
+    inner, meta = plain(network), torch.device("meta")
+    twin = memory.on_meta(inner)
+    program = _program(twin, twin, height, width)
+    if inner is not network:
+        program = convolutional(twin, height, width) or program
     assert program is not None
     store, like = Store(meta, dtype, Limits()), torch.empty(0, dtype=dtype, device=meta)
     image, out = (torch.empty(1, channels, height * s, width * s, dtype=dtype, device=meta) for s in (1, scale))
@@ -92,11 +109,10 @@ def make_plan(
     if not tile or model.tiling == ModelTiling.INTERNAL:
         return untiled
     if tile == "auto":
-        budget = USABLE * free_memory(model.device)
-        if untiled_peak(model.model, x.shape, model.dtype) <= budget:
+        if memory.fits(plain(model.model), x.shape, model.dtype, model.device):
             return untiled
         if tiling == "exact" and can_tile_exactly(model, x):
-            return Plan("exact", fitting_tile(model, x, budget))
+            return Plan("exact", fitting_tile(model, x, memory.USABLE * memory.free_memory(model.device)))
         tile = min(whole, AUTO_TILE)
     if tile >= whole:
         return untiled

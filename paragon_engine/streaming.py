@@ -252,7 +252,7 @@ class Streamer:
             torch.cuda.empty_cache()
         top, bottom, left, right = rectangle
         failed = max(bottom - top, right - left)
-        if failed <= max(MIN_TILE, group.align):
+        if failed <= max(MIN_TILE, group.align) and self.tile <= MIN_TILE:
             raise MemoryError(f"out of memory on {self._like.device}, even with tiles of {failed} pixels")
         level = group.size[0] / self._program.image.height
         self.tile = max(1, int(max(MIN_TILE, failed // 2) / level))
