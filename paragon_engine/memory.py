@@ -1,23 +1,34 @@
-"""How much memory a run would need, and how much there is: the estimate behind ``tile="auto"``."""
+"""How much memory a run needs, and how much there is.
+
+The need is not guessed from sizes: the network itself is run on the meta device, where tensors have shapes and types
+but no contents, while every allocation is counted. That gives the peak of any layout at any size in milliseconds.
+"""
 
 from __future__ import annotations
 
+import copy
 import os
+import weakref
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_iter
 
 FALLBACK_FREE = 4 * 2**30
 """Bytes assumed to be free where the system does not say."""
-USABLE = 0.6
+USABLE = 0.8
 """Share of the free memory that a run may plan with."""
 
 
 def free_memory(device: torch.device) -> int:
     """Bytes that can be allocated on a device now; on the CPU without driving the machine into swap."""
     if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0]
+        cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return torch.cuda.mem_get_info(device)[0] + cached
     try:
         for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
             if line.startswith("MemAvailable:"):
@@ -27,28 +38,65 @@ def free_memory(device: torch.device) -> int:
         return FALLBACK_FREE
 
 
-def feature_width(model: nn.Module) -> int:
-    """Channels of the feature maps: the widest convolution that is wide on both of its sides."""
-    return max((min(p.shape[:2]) for p in model.parameters() if p.ndim == 4), default=3)
+class AllocationCounter(TorchDispatchMode):
+    """Counts the bytes of the tensors that come to life inside the context; on the meta device nothing else exists.
 
-
-def estimate_peak(model: nn.Module, x: Tensor, *, scale: int, window: int | None = None) -> int:
-    """Bytes that an untiled run on ``x`` (N, C, H, W) needs at its peak, roughly and rather too many.
-
-    Counted in feature maps: ten at input size (an expansion to four times the width, its activation, a skip) and
-    three at output size (before and after the pixel shuffle, and the input of the last convolution), plus the
-    attention weights of windows where there are any.
+    Attributes:
+        peak: most bytes alive at any time, of tensors made since the context was entered.
     """
-    pixels = x.shape[0] * x.shape[-2] * x.shape[-1]
-    values = feature_width(model) * (10 + 3 * scale**2) + 6 * scale**2
-    if window is not None:
-        values += 8 * window**2
-    return pixels * values * x.element_size()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.live = self.peak = 0
+        self._owners: dict[int, int] = {}
+
+    def __torch_dispatch__(
+        self,
+        func: Callable[..., Any],
+        types: Sequence[type],
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        given = {_storage(x) for x in tree_iter((args, kwargs)) if isinstance(x, Tensor)}
+        result = func(*args, **(kwargs or {}))
+        for x in tree_iter(result):
+            if isinstance(x, Tensor) and (_storage(x) in self._owners or _storage(x) not in given):
+                self._own(x)
+        self.peak = max(self.peak, self.live + workspace(func, args, result))
+        return result
+
+    def _own(self, x: Tensor) -> None:
+        key, size = _storage(x), x.untyped_storage().nbytes()
+        if key not in self._owners:
+            self.live += size
+            self.peak = max(self.peak, self.live)
+        self._owners[key] = self._owners.get(key, 0) + 1
+        weakref.finalize(x, self._disown, key, size)
+
+    def _disown(self, key: int, size: int) -> None:
+        self._owners[key] -= 1
+        if not self._owners[key]:
+            del self._owners[key]
+            self.live -= size
 
 
-def fits(model: nn.Module, x: Tensor, *, scale: int, device: torch.device, window: int | None = None) -> bool:
-    """Whether an untiled run on ``x`` is expected to fit into the memory that is free on ``device``."""
-    return estimate_peak(model, x, scale=scale, window=window) <= USABLE * free_memory(device)
+def workspace(func: Any, args: tuple[Any, ...], result: Any) -> int:
+    """Bytes that a kernel takes beside its result and returns at its end, as measured on the CPU in float32.
+
+    oneDNN's convolutions work on a copy of the input, then of the output, with the channels in blocks of eight.
+    Attention of maps without a head dimension is not fused: it holds logits, weights and a mask of all pairs.
+    """
+    name = str(getattr(func, "_overloadpacket", func))
+    if name in ("aten.conv2d", "aten.convolution"):
+        return max(x.nbytes * (-(-x.shape[1] // 8) * 8) // x.shape[1] for x in (args[0], result))
+    if "scaled_dot_product" in name and args[0].ndim == 3:
+        query, key = args[0], args[1]
+        return query.shape[0] * query.shape[1] * key.shape[1] * (2 * query.element_size() + 1)
+    return 0
+
+
+def _storage(x: Tensor) -> int:
+    return x.untyped_storage()._cdata  # pyright: ignore[reportPrivateUsage]  the only identity that meta tensors have
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -57,3 +105,28 @@ def is_out_of_memory(error: BaseException) -> bool:
         return True
     text = str(error).lower()
     return any(phrase in text for phrase in ("out of memory", "not enough memory", "can't allocate memory"))
+
+
+def untiled_peak(network: nn.Module, shape: Sequence[int], dtype: torch.dtype) -> int:
+    """Bytes at the peak of one forward pass on an input of this shape, the result included, the input not."""
+    twin, x = on_meta(network), torch.empty(tuple(shape), dtype=dtype, device="meta")
+    with torch.inference_mode(), AllocationCounter() as counter:
+        twin(x)
+    return counter.peak
+
+
+def fits(network: nn.Module, shape: Sequence[int], dtype: torch.dtype, device: torch.device) -> bool:
+    """Whether an untiled run is predicted to fit into the memory that is free on ``device``.
+
+    True for a network that cannot be run without contents, which none of ours is: running out is noticed anyway.
+    """
+    try:
+        need = untiled_peak(network, shape, dtype)
+    except (RuntimeError, NotImplementedError):
+        return True
+    return need <= USABLE * free_memory(device)
+
+
+def on_meta(network: nn.Module) -> nn.Module:
+    """A copy without contents."""
+    return copy.deepcopy(network).to("meta")

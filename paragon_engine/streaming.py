@@ -18,7 +18,7 @@ from paragon_arch.networks.stages import Map, Operand, Program, Region, Span, St
 
 from .buffers import Buffer, Store
 from .groups import Group, Rectangle, cut, group_stages, span
-from .memory import is_out_of_memory
+from .memory import AllocationCounter, is_out_of_memory
 from .progress import Progress, log
 
 MIN_TILE = 16
@@ -107,6 +107,26 @@ class Streamer:
         finally:
             for feature_map in set(self._maps) - {self._program.image, self._program.output}:
                 self._store.release(self._maps.pop(feature_map))
+
+    def rehearse(self, image: Tensor, out: Tensor) -> int:
+        """Run one tile of every group on the meta device, and say how many bytes the greediest needs.
+
+        The store's ``peak`` then says how many bytes the maps in between need.
+        """
+        self._maps = {self._program.image: Buffer(image), self._program.output: Buffer(out)}
+        need = 0
+        for group in group_stages(self._program, max(1, self.tile // HALO_SHARE)):
+            pieces = list(cut((0, group.frame[0], 0, group.frame[1]), self._side(group), group.align))
+            with AllocationCounter() as counter:
+                results = self.compute(group, pieces[len(pieces) // 2])
+            need = max(need, counter.peak)
+            for stage, data in results:
+                self._buffer(group, stage, data)
+                if isinstance(stage.writes, Value):
+                    self._sums[stage.writes] = torch.ones(data.shape, dtype=torch.float64)
+            del results
+            self._settle(group)
+        return need
 
     def _run_group(self, group: Group, weight: float) -> None:
         height, width = group.frame
@@ -232,7 +252,7 @@ class Streamer:
             torch.cuda.empty_cache()
         top, bottom, left, right = rectangle
         failed = max(bottom - top, right - left)
-        if failed <= max(MIN_TILE, group.align):
+        if failed <= max(MIN_TILE, group.align) and self.tile <= MIN_TILE:
             raise MemoryError(f"out of memory on {self._like.device}, even with tiles of {failed} pixels")
         level = group.size[0] / self._program.image.height
         self.tile = max(1, int(max(MIN_TILE, failed // 2) / level))

@@ -1,4 +1,4 @@
-"""Running a network over an image in overlapping tiles.
+"""Running a network over an image in overlapping tiles: the classic mode, beside which `exact` is the default.
 
 Neighbouring tiles overlap. Half of the overlap on either side of a seam is context: where it covers the network's
 receptive field, the result equals the untiled one. Where a network sees further than that (or uses statistics of the
@@ -119,9 +119,7 @@ def choose_tile(model: ImageModelDescriptor[Any], x: Tensor, tile: TileSize) -> 
     """
     whole = max(x.shape[-2:])
     if tile == "auto":
-        untiled = model.tiling == ModelTiling.INTERNAL or fits(
-            model.model, x, scale=model.scale, device=model.device, window=attention_window(model)
-        )
+        untiled = model.tiling == ModelTiling.INTERNAL or fits(model.model, x.shape, model.dtype, model.device)
         return whole if untiled else min(whole, AUTO_TILE)
     if not tile:
         return whole

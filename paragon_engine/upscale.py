@@ -15,9 +15,11 @@ from torch import Tensor
 from paragon_arch.errors import InvalidOptionError, OutputExistsError
 
 from .alpha import bleed, within_neighbourhood
+from .exact import upscale_tensor
 from .images import MAX_PIXELS, Picture, Pixels, check_output, has_transparency, read_image, write_image
+from .plan import Tiling
 from .progress import Progress
-from .tiling import TileSize, upscale_tensor
+from .tiling import TileSize
 
 MAX_OUTSCALE = 64.0
 """Largest output factor; beyond it a typing error is likelier than a wish."""
@@ -28,9 +30,11 @@ class UpscaleSettings:
     """How to upscale."""
 
     tile: TileSize = "auto"
-    """See `paragon_engine.tiling.upscale_tensor`."""
+    """See `paragon_engine.exact.upscale_tensor`."""
+    tiling: Tiling = "exact"
+    """See `paragon_engine.exact.upscale_tensor`."""
     overlap: int | None = None
-    """See `paragon_engine.tiling.upscale_tensor`."""
+    """See `paragon_engine.exact.upscale_tensor`."""
     outscale: float | None = None
     """Output pixels per input pixel; None for the model's own scale. The model's result is resized to it."""
     max_pixels: int = MAX_PIXELS
@@ -140,7 +144,9 @@ def _run(model: ImageModelDescriptor[Any], x: Tensor, settings: UpscaleSettings,
         x = x.expand(-1, model.input_channels, -1, -1)
     elif model.input_channels < channels:
         x = x.transpose(0, 1)  # each channel is a picture of its own
-    y = upscale_tensor(model, x, tile=settings.tile, overlap=settings.overlap, progress=progress)
+    y = upscale_tensor(
+        model, x, tile=settings.tile, tiling=settings.tiling, overlap=settings.overlap, progress=progress
+    )
     if model.input_channels > channels:
         return y.mean(dim=1, keepdim=True)
     return y.transpose(0, 1) if model.input_channels < channels else y

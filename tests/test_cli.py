@@ -269,7 +269,7 @@ def test_the_real_checkpoint_is_inspected_fused_and_run(shared: Path, tmp_path: 
 
 def test_upscale_options_reach_the_engine(model: Path, photo: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = photo.with_name("out.webp")
-    options = ("--outscale", "1.5", "--tile", "32", "--overlap", "8", "--device", "cpu")
+    options = ("--outscale", "1.5", "--tile", "32", "--tiling", "overlap", "--overlap", "8", "--device", "cpu")
     assert run("upscale", photo, "-o", out, "--model", model, *options) == 0
     assert read_image(out).size == (45, 30)
     assert "written in" in capsys.readouterr().err

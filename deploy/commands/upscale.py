@@ -54,10 +54,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="side of a tile in input pixels; 0 is untiled; auto (default) is untiled where that fits",
     )
     tiles.add_argument(
+        "--tiling",
+        choices=("exact", "overlap"),
+        default="exact",
+        help="exact (default): the result of the whole image, for any tile; overlap: approximate, with feathered seams",
+    )
+    tiles.add_argument(
         "--overlap",
         type=_overlap,
         metavar="N",
-        help="input pixels that neighbouring tiles share (default: what the model needs, 128 at most)",
+        help="with --tiling overlap: input pixels that tiles share (default: what the model needs, 128 at most)",
     )
     folder = parser.add_argument_group("folders")
     folder.add_argument("--recursive", action="store_true", help="sub-folders too; the output mirrors them")
@@ -70,7 +76,7 @@ def run(args: argparse.Namespace) -> int:
     """Check what can be checked before loading a model, then load and upscale."""
     from paragon_engine.upscale import UpscaleSettings
 
-    settings = UpscaleSettings(tile=args.tile, overlap=args.overlap, outscale=args.outscale)
+    settings = UpscaleSettings(tile=args.tile, tiling=args.tiling, overlap=args.overlap, outscale=args.outscale)
     progress = console.progress(quiet=args.quiet)
     try:
         return _folder(args, settings, progress) if args.input.is_dir() else _file(args, settings, progress)

@@ -1,0 +1,129 @@
+"""Running a model over a batch, with a result that does not depend on the tile size."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from spandrel import ImageModelDescriptor
+from torch import Tensor
+
+from paragon_arch.errors import InvalidOptionError
+
+from . import tiling as overlapping
+from .buffers import Store, limits_for
+from .memory import is_out_of_memory
+from .plan import Plan, Tiling, can_tile_exactly, make_plan, program_for, streaming_need
+from .progress import Progress, log
+from .streaming import OnRegion, Streamer
+from .tiling import TileSize
+
+
+def upscale_tensor(
+    model: ImageModelDescriptor[Any],
+    x: Tensor,
+    *,
+    tile: TileSize = "auto",
+    tiling: Tiling = "exact",
+    overlap: int | None = None,
+    progress: Progress | None = None,
+    on_region: OnRegion | None = None,
+) -> Tensor:
+    """Run a model over a batch, at once or in tiles.
+
+    Where memory runs out the tiles shrink and the work goes on from the tile it had reached; none is ever skipped.
+
+    Args:
+        model: the descriptor, on the device that does the work; it may be on another one than ``x``.
+        x: ``(N, C, H, W)``, 0..1.
+        tile: side of a tile in input pixels; 0 or None for untiled; "auto" as `plan.make_plan` decides.
+        tiling: "exact" gives the result of the whole image; "overlap" approximates it, with feathered seams.
+        overlap: for "overlap" alone: input pixels shared by neighbours.
+        progress: advanced by tiles; may cancel between them.
+        on_region: called for every finished part of the result of the (last) image of the batch, with its output rows
+            and columns; not for "overlap".
+
+    Returns:
+        ``(N, C, H*scale, W*scale)`` in 0..1, float32 on the device of ``x``.
+
+    Raises:
+        InvalidOptionError: a tile or overlap that makes no sense.
+        MemoryError: not even the smallest tile fits; or the model runs untiled only, and does not fit.
+        CancelledError: progress was cancelled.
+    """
+    progress = progress or Progress()
+    if overlap is not None and tiling == "exact":
+        raise InvalidOptionError("exact tiles need no overlap: leave it out, or ask for the tiling overlap")
+    plan = make_plan(model, x, tile=tile, tiling=tiling)
+    if plan.kind == "overlap" or (plan.kind == "untiled" and tiling == "overlap"):
+        size = 0 if plan.kind == "untiled" else plan.tile
+        return overlapping.upscale_tensor(model, x, tile=size, overlap=overlap, progress=progress)
+    with torch.inference_mode():
+        if plan.kind == "untiled":
+            result = _untiled(model, x, progress)
+            if result is not None:
+                if on_region is not None:
+                    on_region(0, result.shape[-2], 0, result.shape[-1])
+                return result
+            plan = _after_running_out(model, x)
+        return _streamed(model, x, plan, progress, on_region)
+
+
+def _untiled(model: ImageModelDescriptor[Any], x: Tensor, progress: Progress) -> Tensor | None:
+    """The result at once; None if memory ran out."""
+    progress.start(1)
+    progress.raise_if_cancelled()
+    try:
+        result = model(x.to(model.device, model.dtype)).to(x.device, torch.float32)
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        return None
+    progress.advance()
+    return result
+
+
+def _after_running_out(model: ImageModelDescriptor[Any], x: Tensor) -> Plan:
+    """Exact tiles of half the image's size.
+
+    Raises:
+        MemoryError: exact tiles are not known for the model.
+    """
+    whole = max(x.shape[-2:])
+    if not can_tile_exactly(model, x) or whole <= overlapping.MIN_TILE:
+        raise MemoryError(
+            f"out of memory on {model.device}, and exact tiles are not known for this model at this size; "
+            "the tiling overlap would approximate the result"
+        )
+    if model.device.type == "cuda":
+        torch.cuda.empty_cache()
+    tile = max(overlapping.MIN_TILE, whole // 2)
+    log.warning("out of memory on %s: going on with tiles of %d pixels", model.device, tile)
+    return Plan("exact", tile)
+
+
+def _streamed(
+    model: ImageModelDescriptor[Any], x: Tensor, plan: Plan, progress: Progress, on_region: OnRegion | None
+) -> Tensor:
+    batch, channels, height, width = x.shape
+    scale, network = model.scale, model.model
+    program = program_for(network, height, width)
+    assert program is not None
+    out = torch.empty(batch, channels, height * scale, width * scale, dtype=torch.float32, device=x.device)
+    need = streaming_need(network, (1, channels, height, width), scale, model.dtype, plan.tile)
+    like = torch.empty(0, dtype=model.dtype, device=model.device)
+    log.info("exact tiles of %d pixels: equal to the untiled result", plan.tile)
+    progress.start(batch)
+    for image, result in zip(x.split(1), out.split(1), strict=True):
+
+        def finished(top: int, bottom: int, left: int, right: int, result: Tensor = result) -> None:
+            result[..., top:bottom, left:right].clamp_(0, 1)
+            if on_region is not None:
+                on_region(top, bottom, left, right)
+
+        store = Store(model.device, model.dtype, limits_for(model.device, need.tile))
+        streamer = Streamer(
+            program, store=store, like=like, tile=plan.tile, progress=progress.part(), on_region=finished
+        )
+        streamer.run(image, result)
+    return out
