@@ -12,9 +12,10 @@ from torch import Tensor, nn
 from paragon_arch.errors import InvalidOptionError
 from paragon_arch.networks.base import SRNetwork
 
+from ..inference import inference_form
 from ..packages import installed
 from .base import DTYPES, Availability, Precision, Runner, check_request
-from .forms import fused, inference_form
+from .forms import fused
 
 COMPILERS = ("g++", "clang++", "cl")
 COMPILED_AT = (64, 48)
