@@ -120,7 +120,19 @@ def test_document(report: Report) -> None:
 class TestCommand:
     def test_writes_three_files_and_shows_a_table(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         model, out = checkpoint(tmp_path / "2x_tiny.safetensors"), tmp_path / "out"
-        arguments = ["benchmark", str(model), "--size", "16", "--runs", "3", "--backends", "torch", "-o", str(out), "-q"]
+        arguments = [
+            "benchmark",
+            str(model),
+            "--size",
+            "16",
+            "--runs",
+            "3",
+            "--backends",
+            "torch",
+            "-o",
+            str(out),
+            "-q",
+        ]
         assert main(arguments) == 0
         assert {file.name for file in out.iterdir()} == {"benchmark.json", "benchmark.md", "benchmark.svg"}
         assert "reference" in capsys.readouterr().out
