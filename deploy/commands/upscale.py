@@ -44,6 +44,20 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="size of the output relative to the input, e.g. 1.5 (default: the model's scale); "
         "the model's result is resized by an antialiased Lanczos filter",
     )
+    model.add_argument(
+        "--backend",
+        default="torch",
+        metavar="B",
+        help="what computes: torch (default), onnxruntime, openvino, ... (benchmark --list shows all), or auto: "
+        "the fastest here, measured for some seconds the first time and remembered",
+    )
+    model.add_argument(
+        "--precision",
+        choices=("auto", "fp32", "fp16", "bf16"),
+        default="auto",
+        help="auto (default): half precision on CUDA where the layout holds it, else fp32; "
+        "a tile that overflows is redone more precisely",
+    )
     add_overrides(parser)
     tiles = parser.add_argument_group("tiles", "for pictures that do not fit into memory at once")
     tiles.add_argument(
@@ -121,6 +135,7 @@ def _folder(args: argparse.Namespace, settings: UpscaleSettings, progress: Progr
 
 def _load(args: argparse.Namespace) -> paragon_arch.ParagonModelDescriptor:
     """The model, on the device that was asked for."""
+    from paragon_engine.backends.model import with_backend
     from paragon_engine.devices import resolve_device
 
     device = resolve_device(args.device)
@@ -128,7 +143,7 @@ def _load(args: argparse.Namespace) -> paragon_arch.ParagonModelDescriptor:
     model = paragon_arch.load(path, **overrides(args)).to(device)
     report = model.report
     log.info("%s: %s %s, scale %d, on %s", path.name, report.layout, report.variant or "custom", model.scale, device)
-    return model
+    return with_backend(model, args.backend, precision=args.precision)
 
 
 def _tile(text: str) -> int | str:

@@ -41,6 +41,8 @@ def backend(name: str) -> Backend:
     Raises:
         InvalidOptionError: there is none of this name.
     """
+    if name in _INSTEAD:
+        raise InvalidOptionError(f"backend {name} has no runner of its own yet: choose {_INSTEAD[name]}")
     if name not in BACKENDS:
         raise InvalidOptionError(f"backend {name!r} is unknown: choose auto, {', '.join(BACKENDS)}")
     return BACKENDS[name]

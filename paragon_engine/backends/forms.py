@@ -10,17 +10,10 @@ import paragon_arch
 from paragon_arch.errors import FusionError, OutputError
 from paragon_arch.networks.base import SRNetwork
 
+from ..inference import inference_form
 from ..onnx_export import TOLERANCE, Precision, compare, export_onnx
 from ..packages import installed
 from ..progress import log
-
-try:
-    from ..inference import inference_form
-except ImportError:  # until the branch that brings it is merged
-
-    def inference_form(network, *, target="eager", passes=None):
-        return network
-
 
 _GRAPHS: WeakKeyDictionary[nn.Module, dict[Precision, bytes]] = WeakKeyDictionary()
 

@@ -84,6 +84,9 @@ def make_runner(item: Backend, network: SRNetwork, *, device: torch.device, prec
         return first
 
     def make(step: Precision) -> Runner:
-        return first if step == precision else item.prepare(network, device=device, precision=step)
+        if step == precision:
+            return first
+        with torch.inference_mode(mode=False):  # rebuilding a network may differentiate
+            return item.prepare(network, device=device, precision=step)
 
     return Guarded(make, ladder(precision, network.traits, cast("tuple[Precision, ...]", item.precisions)))

@@ -12,9 +12,10 @@ from torch import Tensor, nn
 from paragon_arch.errors import InvalidOptionError
 from paragon_arch.networks.base import SRNetwork
 
+from ..inference import inference_form
 from ..packages import installed
 from .base import DTYPES, Availability, Precision, Runner, check_request
-from .forms import fused, inference_form
+from .forms import fused
 
 COMPILERS = ("g++", "clang++", "cl")
 COMPILED_AT = (64, 48)
@@ -65,8 +66,7 @@ class CompiledTorchBackend:
         run = runner(compiled, device, DTYPES[precision])
         channels = network.hyperparameters.get("in_channels", 3)
         try:
-            with torch.inference_mode():
-                run(torch.zeros(1, channels, *COMPILED_AT, device=device))
+            run(torch.zeros(1, channels, *COMPILED_AT, device=device))
         except Exception as error:  # the compiler's errors share no base class
             reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
             raise InvalidOptionError(f"torch.compile failed ({reason[:200]}): choose the backend torch") from error
@@ -79,6 +79,7 @@ def runner(form: nn.Module, device: torch.device, dtype: torch.dtype) -> Runner:
 
     @torch.inference_mode()
     def run(x: Tensor) -> Tensor:
-        return form(x.to(device, dtype)).to(x.device, torch.float32)
+        # a copy is an inference tensor, whatever x is: a compiled form would be compiled anew for the other kind
+        return form(x.to(device, dtype, copy=True)).to(x.device, torch.float32)
 
     return run

@@ -1,7 +1,7 @@
 """The benchmark: forms and backends of a network side by side, measured in turns in one run."""
 
-from .report import as_json, markdown, table
+from .report import as_json, conditions, markdown, table
 from .run import Case, Options, Report, Row, benchmark
 from .plot import svg
 
-__all__ = ["Case", "Options", "Report", "Row", "as_json", "benchmark", "markdown", "svg", "table"]
+__all__ = ["Case", "Options", "Report", "Row", "as_json", "benchmark", "conditions", "markdown", "svg", "table"]

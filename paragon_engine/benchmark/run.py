@@ -192,7 +192,6 @@ def _case(
     return Case(title, size, rows, failed)
 
 
-@torch.inference_mode()
 def _prepared(subject: Subject, image: Tensor, baseline: Tensor | None) -> tuple[_Line, Tensor]:
     began = time.perf_counter()
     run = subject.prepare()

@@ -123,9 +123,8 @@ def _check_options(
 
 @torch.no_grad()
 def _trace(graph: nn.Module, size: tuple[int, int], opset: int, dynamic: bool) -> bytes:
-    first = next((p for p in graph.parameters() if p.ndim == 4), None)
-    channels = getattr(graph.network, "hyperparameters", {}).get("in_channels", 3 if first is None else first.shape[1])
-    image = torch.rand(1, channels, *size, generator=torch.Generator().manual_seed(0))
+    first = next(module for module in graph.modules() if isinstance(module, nn.Conv2d))
+    image = torch.rand(1, first.in_channels, *size, generator=torch.Generator().manual_seed(0))
     spatial = {2: "height", 3: "width"} if dynamic else {}
     options: dict[str, Any] = {
         "input_names": ["input"],

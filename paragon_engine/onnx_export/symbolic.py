@@ -91,7 +91,7 @@ def symbolic(network: nn.Module) -> nn.Module:
 
 def obstacle(network: nn.Module, *, dynamic: bool) -> str | None:
     """Why a network cannot be exported (so), as the end of a sentence; None if it can."""
-    if isinstance(network, ParagonSR2ATD):
+    if any(isinstance(module, ParagonSR2ATD) for module in network.modules()):
         return "sorts its tokens by category, in an order that no ONNX operator promises: run it with the torch backend"
     windowed = any(isinstance(m, SpatialAttention) and m.mode == "window" for m in network.modules())
     if windowed and dynamic:
