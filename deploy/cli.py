@@ -9,10 +9,16 @@ from collections.abc import Sequence
 
 from . import console
 from .command import Command
-from .commands import benchmark, fuse, inspect, upscale
+from .commands import benchmark, chainner, fuse, inspect, upscale
 from .exit_codes import ExitCode, exit_code, table
 
-COMMANDS: tuple[Command, ...] = (inspect.COMMAND, fuse.COMMAND, upscale.COMMAND, benchmark.COMMAND)
+COMMANDS: tuple[Command, ...] = (
+    inspect.COMMAND,
+    fuse.COMMAND,
+    upscale.COMMAND,
+    benchmark.COMMAND,
+    chainner.COMMAND,
+)
 
 _DESCRIPTION = "Inspect, fuse and run ParagonSR and ParagonSR2 super-resolution models of any generation."
 _EPILOG = f"""\

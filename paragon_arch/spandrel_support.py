@@ -84,7 +84,8 @@ def _tags(report: Inspection) -> list[str]:
     tags = [report.layout, report.variant or "custom size"]
     if report.fusible:
         tags.append("fused" if report.fused else "unfused")
-    tags += [f"{name} {item.value}" for name, item in report.values.items() if name != "scale"]
+    values = {name: item.value for name, item in report.values.items() if name != "scale"}
+    tags += [f"{name} {value}" for name, value in values.items() if value is not None]
     return tags
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -49,3 +50,20 @@ def copy_checkout() -> Callable[[Path], Path]:
         return target
 
     return copy
+
+
+@pytest.fixture(scope="session")
+def source(tmp_path_factory: pytest.TempPathFactory, copy_checkout: Callable[[Path], Path]) -> Path:
+    """A copy of the checkout to build from, because building leaves folders behind."""
+    folder = copy_checkout(tmp_path_factory.mktemp("source") / "comfyui-paragonsr")
+    (folder / "models").mkdir(exist_ok=True)  # git has no empty folders, setuptools insists
+    return folder
+
+
+@pytest.fixture(scope="session")
+def wheel(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel, built with what is installed here."""
+    target = tmp_path_factory.mktemp("wheel")
+    options = ["--no-deps", "--no-build-isolation", "--no-index", "--quiet", "--wheel-dir", str(target)]
+    subprocess.run([sys.executable, "-m", "pip", "wheel", *options, str(source)], check=True, cwd=target)
+    return next(target.glob("*.whl"))

@@ -10,7 +10,17 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-OURS = {"paragon_arch", "paragon_engine", "deploy", "paragonsr", "nodes", "chainner", "training", "benchmarks", "tests"}
+OURS = {
+    "paragon_arch",
+    "paragon_engine",
+    "deploy",
+    "paragonsr",
+    "nodes",
+    "paragon_chainner",
+    "training",
+    "benchmarks",
+    "tests",
+}
 HOSTS = {"comfy", "comfy_api", "folder_paths", "server"}
 
 
@@ -48,7 +58,8 @@ def test_layouts_know_no_files_and_no_spandrel() -> None:
     [
         ("paragon_arch", (OURS | HOSTS | {"argparse"}) - {"paragon_arch"}),
         ("paragon_engine", (OURS | HOSTS | {"argparse"}) - {"paragon_arch", "paragon_engine"}),
-        ("deploy", (OURS | HOSTS) - {"paragon_arch", "paragon_engine", "deploy"}),
+        ("paragon_chainner", (OURS | HOSTS | {"argparse"}) - {"paragon_arch", "paragon_engine", "paragon_chainner"}),
+        ("deploy", (OURS | HOSTS) - {"paragon_arch", "paragon_engine", "paragon_chainner", "deploy"}),
         ("nodes", OURS - {"paragon_arch", "paragon_engine", "nodes"}),
     ],
 )

@@ -7,7 +7,6 @@ import subprocess
 import sys
 import sysconfig
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,6 +15,14 @@ import paragon_arch
 
 REGISTER = "import paragon_arch; paragon_arch.register(); paragon_arch.register(); print(paragon_arch.__file__)"
 
+PLACES = {
+    "paragon_arch": "paragon_arch",
+    "paragon_chainner": "paragon_chainner",
+    "paragon_engine": "paragon_engine",
+    "deploy": "paragonsr",
+}
+"""Folders of the checkout, and the packages that they become."""
+
 
 def run(command: list[str], folder: Path, **variables: str) -> str:
     """Standard output of a command that must succeed, run in `folder` with no PYTHONPATH but a given one."""
@@ -23,21 +30,6 @@ def run(command: list[str], folder: Path, **variables: str) -> str:
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, env=environment)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
-
-
-@pytest.fixture(scope="module")
-def checkout(tmp_path_factory: pytest.TempPathFactory, copy_checkout: Callable[[Path], Path]) -> Path:
-    """A copy, because building leaves folders behind."""
-    return copy_checkout(tmp_path_factory.mktemp("source") / "comfyui-paragonsr")
-
-
-@pytest.fixture(scope="module")
-def wheel(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel, built with what is installed here."""
-    target = tmp_path_factory.mktemp("wheel")
-    options = ["--no-deps", "--no-build-isolation", "--no-index", "--wheel-dir", str(target)]
-    run([sys.executable, "-m", "pip", "wheel", *options, str(checkout)], target)
-    return next(target.glob("*.whl"))
 
 
 @pytest.fixture(scope="module")
@@ -52,19 +44,18 @@ def site(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_wheel_takes_only_names_of_its_own(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         top = {name.split("/")[0] for name in archive.namelist() if ".dist-info/" not in name}
-    assert top == {"paragon_arch", "paragon_engine", "paragonsr"}
+    assert top == {*PLACES.values(), "paragonsr.pth", "paragonsr.start"}
 
 
-def test_the_wheel_has_every_module_and_shipped_model(wheel: Path, checkout: Path) -> None:
+def test_the_wheel_has_every_module_and_shipped_model(wheel: Path, source: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         packed = set(archive.namelist())
-    places = {"paragon_arch": "paragon_arch", "paragon_engine": "paragon_engine", "deploy": "paragonsr"}
     expected = {
-        f"{name}/{file.relative_to(checkout / folder).as_posix()}"
-        for folder, name in places.items()
-        for file in (checkout / folder).rglob("*.py")
+        f"{name}/{file.relative_to(source / folder).as_posix()}"
+        for folder, name in PLACES.items()
+        for file in (source / folder).rglob("*.py")
     }
-    expected |= {f"paragon_engine/models/{file.name}" for file in (checkout / "models").glob("*.safetensors")}
+    expected |= {f"paragon_engine/models/{file.name}" for file in (source / "models").glob("*.safetensors")}
     assert expected <= packed
 
 
@@ -89,10 +80,10 @@ def test_the_installed_command_and_library_work_away_from_the_checkout(site: Pat
     assert Path(where.strip()).is_relative_to(site)
 
 
-def test_an_editable_install_imports_the_checkout(checkout: Path, tmp_path: Path) -> None:
+def test_an_editable_install_imports_the_checkout(source: Path, tmp_path: Path) -> None:
     """Built by the back end's own hook and put into a folder of its own: pip would touch the environment under test."""
-    hook = "import sys; from setuptools.build_meta import build_editable; build_editable(sys.argv[1])"
-    run([sys.executable, "-c", hook, str(tmp_path)], checkout)
+    hook = "import sys; from paragonsr_build import build_editable; build_editable(sys.argv[1])"
+    run([sys.executable, "-c", hook, str(tmp_path)], source, PYTHONPATH=str(source / "build_backend"))
     site = tmp_path / "site"
     with zipfile.ZipFile(next(tmp_path.glob("*.whl"))) as archive:
         archive.extractall(site)
@@ -100,5 +91,5 @@ def test_an_editable_install_imports_the_checkout(checkout: Path, tmp_path: Path
     start = f"import sys, site; site.addsitedir({str(site)!r}); sys.path.append({sysconfig.get_path('purelib')!r}); "
     module = "import runpy; sys.argv = ['paragonsr', '--help']; runpy.run_module('paragonsr', run_name='__main__')"
     where = run([sys.executable, "-S", "-c", start + REGISTER], tmp_path)
-    assert Path(where.strip()).is_relative_to(checkout)
+    assert Path(where.strip()).is_relative_to(source)
     assert "upscale" in run([sys.executable, "-S", "-c", start + module], tmp_path)
