@@ -2,7 +2,21 @@
 
 from __future__ import annotations
 
+from .compare_images import CompareImages
+from .fuse_model import FuseModel
 from .load_model import LoadModel
+from .model_info import ModelInfo
+from .save_model import SaveModel
+from .upscale_image import UpscaleImage
 
-NODE_CLASS_MAPPINGS: dict[str, type] = {"ParagonSRLoadModel": LoadModel}
-NODE_DISPLAY_NAME_MAPPINGS: dict[str, str] = {"ParagonSRLoadModel": "Load ParagonSR Model"}
+_NODES: dict[str, tuple[type, str]] = {  # workflows refer to these ids for ever
+    "ParagonSRLoadModel": (LoadModel, "Load ParagonSR Model"),
+    "ParagonSRUpscaleImage": (UpscaleImage, "Upscale Image (ParagonSR)"),
+    "ParagonSRCompareImages": (CompareImages, "Compare Images (ParagonSR)"),
+    "ParagonSRFuseModel": (FuseModel, "Fuse ParagonSR Model"),
+    "ParagonSRSaveModel": (SaveModel, "Save ParagonSR Model"),
+    "ParagonSRModelInfo": (ModelInfo, "ParagonSR Model Info"),
+}
+
+NODE_CLASS_MAPPINGS: dict[str, type] = {name: node for name, (node, _) in _NODES.items()}
+NODE_DISPLAY_NAME_MAPPINGS: dict[str, str] = {name: title for name, (_, title) in _NODES.items()}
