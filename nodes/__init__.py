@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from paragon_engine.catalog import models_folder
+
+from . import host
 from .compare_images import CompareImages
 from .fuse_model import FuseModel
 from .load_model import LoadModel
@@ -20,3 +23,10 @@ _NODES: dict[str, tuple[type, str]] = {  # workflows refer to these ids for ever
 
 NODE_CLASS_MAPPINGS: dict[str, type] = {name: node for name, (node, _) in _NODES.items()}
 NODE_DISPLAY_NAME_MAPPINGS: dict[str, str] = {name: title for name, (_, title) in _NODES.items()}
+
+
+def add_shipped_models() -> None:
+    """List the models that come with the pack in ComfyUI's loaders, so that nothing has to be copied."""
+    folder = models_folder()
+    if folder is not None:
+        host.add_models(folder)

@@ -33,6 +33,7 @@ class _FolderPaths(Protocol):
     def get_folder_paths(self, folder_name: str) -> list[str]: ...
     def get_output_directory(self) -> str: ...
     def get_temp_directory(self) -> str: ...
+    def add_model_folder_path(self, folder_name: str, full_folder_path: str) -> None: ...
 
 
 class _ModelManagement(Protocol):
@@ -49,6 +50,11 @@ def _folder_paths() -> _FolderPaths:
 
 def _management() -> _ModelManagement:
     return cast(_ModelManagement, importlib.import_module("comfy.model_management"))
+
+
+def add_models(folder: Path) -> None:
+    """Let every loader of upscale models list the files in `folder`, after those of the user's own folders."""
+    _folder_paths().add_model_folder_path("upscale_models", str(folder))
 
 
 def model_names() -> list[str]:
