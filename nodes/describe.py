@@ -8,16 +8,19 @@ from spandrel import ImageModelDescriptor
 
 from paragon_arch import Inspection, ParagonModelDescriptor
 
+SEPARATOR = ";\n"
+"""Of lines: ComfyUI's Preview Any runs them together."""
+
 
 def describe(report: Inspection) -> str:
     """What was recognised, a line each: architecture, each value with its source, and what the user should know."""
     lines = [
         f"{report.name}: {report.generation}, layout {report.layout}, {report.variant or 'custom size'}",
         f"{_fused(report)}, {report.parameters:,} parameters, {report.dtype}",
-        *(f"{name}: {item.value} ({item.source})" for name, item in report.values.items()),
+        *(f"{name}: {item.value} ({item.source})" for name, item in report.values.items() if item.value is not None),
         *(f"note: {problem}" for problem in report.problems),
     ]
-    return "\n".join(lines)
+    return SEPARATOR.join(lines)
 
 
 def describe_model(model: ImageModelDescriptor[Any]) -> str:
@@ -33,7 +36,7 @@ def describe_model(model: ImageModelDescriptor[Any]) -> str:
         for name, held in (("fp32", True), ("fp16", model.supports_half), ("bf16", model.supports_bfloat16))
         if held
     ]
-    return "\n".join(filter(None, [*lines, f"precisions: {', '.join(holds)}"]))
+    return SEPARATOR.join(filter(None, [*lines, f"precisions: {', '.join(holds)}"]))
 
 
 def badge(report: Inspection) -> str:

@@ -34,7 +34,10 @@ class LoadModel:
             "required": {
                 "model_name": (
                     host.model_names(),
-                    {"tooltip": "A .safetensors, .pth or .ckpt file in models/upscale_models."},
+                    {
+                        "tooltip": "A .safetensors, .pth or .ckpt file in models/upscale_models, or a model that came "
+                        "with the pack."
+                    },
                 )
             },
             "optional": {

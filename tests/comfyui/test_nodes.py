@@ -115,13 +115,13 @@ def test_every_example_has_a_picture_and_is_tested() -> None:
     assert all(f'"{name}"' in source for name in names)
 
 
-def test_cancelling_stops_within_a_second_or_two_and_the_next_run_works(server: Server) -> None:
-    number = server.submit(upscaling("cancelled", image="large.png", tile="untiled"))
+def test_cancelling_stops_the_work_and_the_next_run_works(server: Server) -> None:
+    number = server.submit(upscaling("cancelled", image="large.png", tile="256"))
     time.sleep(1.5)
     server.post("/interrupt", {})
     began = time.monotonic()
     entry = server.wait(number)
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 3  # a second, and what a busy machine adds
     assert entry["status"]["messages"][-1][0] == "execution_interrupted"
     assert not list((server.base / "output").glob("cancelled*"))
     assert_saved(stored(server, server.run(upscaling("after"))), expected(model_file(server, RANDOM)))

@@ -4,6 +4,7 @@ import { app } from "../../../scripts/app.js";
 
 const NODE = "ParagonSRLoadModel";
 const HEIGHT = 24;
+const MARGIN = 4; // around the line, inside the space that the widget gets
 const STYLE = `
 .paragonsr-badge { box-sizing: border-box; width: 100%; height: ${HEIGHT}px; padding: 0 8px; border-radius: 4px;
   overflow: hidden; font: 12px/${HEIGHT}px sans-serif; text-align: center; text-overflow: ellipsis;
@@ -22,8 +23,9 @@ function addBadge(node) {
   const widget = node.addDOMWidget("paragonsr_badge", "paragonsr_badge", badge, {
     serialize: false,
     hideOnZoom: false,
-    getMinHeight: () => HEIGHT,
-    getMaxHeight: () => HEIGHT,
+    margin: MARGIN,
+    getMinHeight: () => HEIGHT + 2 * MARGIN,
+    getMaxHeight: () => HEIGHT + 2 * MARGIN,
   });
   widget.serialize = false;
   for (const other of node.widgets) {
