@@ -31,7 +31,8 @@ function addBadge(node) {
   for (const other of node.widgets) {
     const { callback } = other;
     other.callback = function (...values) {
-      show(UNKNOWN, ""); // what it said was about another file or other values
+      delete node.properties.paragonsr; // what it said was about another file or other values
+      show(UNKNOWN, "");
       return callback?.apply(this, values);
     };
   }
@@ -47,14 +48,21 @@ app.registerExtension({
   },
   beforeRegisterNodeDef(type, definition) {
     if (definition.name !== NODE) return;
-    const { onNodeCreated, onExecuted } = type.prototype;
+    const { onNodeCreated, onConfigure, onExecuted } = type.prototype;
     type.prototype.onNodeCreated = function (...values) {
       onNodeCreated?.apply(this, values);
       this.paragonsrBadge = addBadge(this);
     };
+    type.prototype.onConfigure = function (stored) {
+      onConfigure?.call(this, stored);
+      // kept with the workflow, because a cached result is not sent again
+      if (this.properties.paragonsr) this.paragonsrBadge(...this.properties.paragonsr);
+    };
     type.prototype.onExecuted = function (message) {
       onExecuted?.call(this, message);
-      if (message.paragonsr_badge) this.paragonsrBadge(message.paragonsr_badge[0], message.paragonsr_details[0]);
+      if (!message.paragonsr_badge) return;
+      this.properties.paragonsr = [message.paragonsr_badge[0], message.paragonsr_details[0]];
+      this.paragonsrBadge(...this.properties.paragonsr);
     };
   },
 });
