@@ -16,8 +16,10 @@ __version__ = "0.1.0"
 
 NODE_CLASS_MAPPINGS: dict[str, type] = {}
 NODE_DISPLAY_NAME_MAPPINGS: dict[str, str] = {}
+WEB_DIRECTORY = "./web"
+"""What ComfyUI hands to browsers: our widgets and the nodes' help pages."""
 
-__all__ = ["NODE_CLASS_MAPPINGS", "NODE_DISPLAY_NAME_MAPPINGS"]
+__all__ = ["NODE_CLASS_MAPPINGS", "NODE_DISPLAY_NAME_MAPPINGS", "WEB_DIRECTORY"]
 
 
 def _import_library(name: str, folder: Path) -> ModuleType:
@@ -81,3 +83,4 @@ if __package__ and "folder_paths" in sys.modules:  # ComfyUI imports folder_path
 
     NODE_CLASS_MAPPINGS.update(nodes.NODE_CLASS_MAPPINGS)
     NODE_DISPLAY_NAME_MAPPINGS.update(nodes.NODE_DISPLAY_NAME_MAPPINGS)
+    nodes.add_shipped_models()

@@ -2,7 +2,31 @@
 
 from __future__ import annotations
 
-from .load_model import LoadModel
+from paragon_engine.catalog import models_folder
 
-NODE_CLASS_MAPPINGS: dict[str, type] = {"ParagonSRLoadModel": LoadModel}
-NODE_DISPLAY_NAME_MAPPINGS: dict[str, str] = {"ParagonSRLoadModel": "Load ParagonSR Model"}
+from . import host
+from .compare_images import CompareImages
+from .fuse_model import FuseModel
+from .load_model import LoadModel
+from .model_info import ModelInfo
+from .save_model import SaveModel
+from .upscale_image import UpscaleImage
+
+_NODES: dict[str, tuple[type, str]] = {  # workflows refer to these ids for ever
+    "ParagonSRLoadModel": (LoadModel, "Load ParagonSR Model"),
+    "ParagonSRUpscaleImage": (UpscaleImage, "Upscale Image (ParagonSR)"),
+    "ParagonSRCompareImages": (CompareImages, "Compare Images (ParagonSR)"),
+    "ParagonSRFuseModel": (FuseModel, "Fuse ParagonSR Model"),
+    "ParagonSRSaveModel": (SaveModel, "Save ParagonSR Model"),
+    "ParagonSRModelInfo": (ModelInfo, "ParagonSR Model Info"),
+}
+
+NODE_CLASS_MAPPINGS: dict[str, type] = {name: node for name, (node, _) in _NODES.items()}
+NODE_DISPLAY_NAME_MAPPINGS: dict[str, str] = {name: title for name, (_, title) in _NODES.items()}
+
+
+def add_shipped_models() -> None:
+    """List the models that come with the pack in ComfyUI's loaders, so that nothing has to be copied."""
+    folder = models_folder()
+    if folder is not None:
+        host.add_models(folder)

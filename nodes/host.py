@@ -6,26 +6,55 @@ They have no annotations and exist only while ComfyUI runs, so they are imported
 from __future__ import annotations
 
 import importlib
+from pathlib import Path
 from typing import Any, Protocol, TypeVar, cast
 
 import torch
+from PIL import Image
 from spandrel import ImageModelDescriptor
 
 Descriptor = TypeVar("Descriptor", bound=ImageModelDescriptor[Any])
+Inputs = dict[str, dict[str, tuple[Any, ...]]]
+"""What a node's INPUT_TYPES returns: "required" and "optional", each name with (type, options)."""
+
+
+class ProgressBar(Protocol):
+    """A bar on the node that runs at the moment."""
+
+    def update_absolute(
+        self, value: int, total: int | None = None, preview: tuple[str, Image.Image, int] | None = None
+    ) -> None:
+        """Show ``value`` of ``total``, and a picture: (file format, picture, longest side shown)."""
 
 
 class _FolderPaths(Protocol):
     def get_filename_list(self, folder_name: str) -> list[str]: ...
     def get_full_path_or_raise(self, folder_name: str, filename: str) -> str: ...
+    def get_folder_paths(self, folder_name: str) -> list[str]: ...
+    def get_output_directory(self) -> str: ...
+    def get_temp_directory(self) -> str: ...
+    def add_model_folder_path(self, folder_name: str, full_folder_path: str) -> None: ...
 
 
 class _ModelManagement(Protocol):
     def get_torch_device(self) -> torch.device: ...
     def unet_offload_device(self) -> torch.device: ...
+    def free_memory(self, memory_required: float, device: torch.device) -> object: ...
+    def soft_empty_cache(self) -> None: ...
+    def throw_exception_if_processing_interrupted(self) -> None: ...
 
 
 def _folder_paths() -> _FolderPaths:
     return cast(_FolderPaths, importlib.import_module("folder_paths"))
+
+
+def _management() -> _ModelManagement:
+    return cast(_ModelManagement, importlib.import_module("comfy.model_management"))
+
+
+def add_models(folder: Path) -> None:
+    """Let every loader of upscale models list the files in `folder`, after those of the user's own folders."""
+    _folder_paths().add_model_folder_path("upscale_models", str(folder))
 
 
 def model_names() -> list[str]:
@@ -38,16 +67,55 @@ def model_path(name: str) -> str:
     return _folder_paths().get_full_path_or_raise("upscale_models", name)
 
 
+def models_folder() -> Path:
+    """The `upscale_models` folder that new models belong in: the first one configured."""
+    return Path(_folder_paths().get_folder_paths("upscale_models")[0])
+
+
+def output_folder() -> Path:
+    """ComfyUI's output folder."""
+    return Path(_folder_paths().get_output_directory())
+
+
+def temporary_folder() -> Path:
+    """ComfyUI's temporary folder, which the browser may read from and which is emptied at every start."""
+    folder = Path(_folder_paths().get_temp_directory())
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def device() -> torch.device:
+    """Where ComfyUI runs models."""
+    return _management().get_torch_device()
+
+
+def make_room(size: int) -> None:
+    """Let ComfyUI move other models off its device until ``size`` bytes are free there."""
+    _management().free_memory(size, device())
+
+
+def release_memory() -> None:
+    """Give cached memory of the device back."""
+    _management().soft_empty_cache()
+
+
+def raise_if_interrupted() -> None:
+    """Raise ComfyUI's own exception if the user pressed cancel."""
+    _management().throw_exception_if_processing_interrupted()
+
+
+def progress_bar(total: int) -> ProgressBar:
+    """A new bar on the node that runs at the moment."""
+    return cast(ProgressBar, importlib.import_module("comfy.utils").ProgressBar(total))
+
+
 def as_upscale_model(descriptor: Descriptor) -> Descriptor:
     """Give `descriptor` what the upscale nodes of newer cores expect of an UPSCALE_MODEL, and return it.
 
     Those move the network between devices through an attribute `patcher`; older cores do not look at it.
     """
     patching = importlib.import_module("comfy.model_patcher")
-    management = cast(_ModelManagement, importlib.import_module("comfy.model_management"))
     patcher_class: Any = getattr(patching, "CoreModelPatcher", None) or patching.ModelPatcher
-    patcher = patcher_class(
-        descriptor.model, load_device=management.get_torch_device(), offload_device=management.unet_offload_device()
-    )
+    patcher = patcher_class(descriptor.model, load_device=device(), offload_device=_management().unet_offload_device())
     descriptor.patcher = patcher  # pyright: ignore[reportAttributeAccessIssue]  (the core does the same)
     return descriptor

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import paragon_arch
-from paragon_arch import Inspection, ParagonModelDescriptor
 
 from . import host
+from .describe import badge, describe
 
 AUTOMATIC = 0  # a scale of 0 leaves the decision to the file
 AUTOMATIC_ALPHA = -1.0
@@ -27,13 +28,16 @@ class LoadModel:
     )
 
     @classmethod
-    def INPUT_TYPES(cls) -> dict[str, dict[str, tuple[Any, ...]]]:  # noqa: N802  (ComfyUI's name)
+    def INPUT_TYPES(cls) -> host.Inputs:  # noqa: N802  (ComfyUI's name)
         """The node's widgets, in ComfyUI's form."""
         return {
             "required": {
                 "model_name": (
                     host.model_names(),
-                    {"tooltip": "A .safetensors, .pth or .ckpt file in models/upscale_models."},
+                    {
+                        "tooltip": "A .safetensors, .pth or .ckpt file in models/upscale_models, or a model that came "
+                        "with the pack."
+                    },
                 )
             },
             "optional": {
@@ -63,24 +67,21 @@ class LoadModel:
             },
         }
 
-    def load(
-        self, model_name: str, scale: int = AUTOMATIC, alpha: float = AUTOMATIC_ALPHA
-    ) -> tuple[ParagonModelDescriptor, str]:
-        """Load `model_name` and return (descriptor, text); errors are those of `paragon_arch.load`."""
+    @classmethod
+    def IS_CHANGED(cls, model_name: str, **_: object) -> str:  # noqa: N802  (ComfyUI's name)
+        """A file that was replaced under its old name is loaded again."""
+        stat = Path(host.model_path(model_name)).stat()
+        return f"{stat.st_mtime_ns}:{stat.st_size}"
+
+    def load(self, model_name: str, scale: int = AUTOMATIC, alpha: float = AUTOMATIC_ALPHA) -> dict[str, Any]:
+        """Load `model_name`: (descriptor, text), and the badge; errors are those of `paragon_arch.load`."""
         descriptor = paragon_arch.load(
             host.model_path(model_name),
             scale=None if scale == AUTOMATIC else scale,
             alpha=None if alpha < 0 else alpha,
         )
-        return host.as_upscale_model(descriptor), describe(descriptor.report)
-
-
-def describe(report: Inspection) -> str:
-    """What was recognised, a line each: architecture, each value with its source, and what the user should know."""
-    lines = [
-        f"{report.name}: {report.generation}, layout {report.layout}, {report.variant or 'custom size'}",
-        f"{'fused' if report.fused else 'not fused'}, {report.parameters:,} parameters, {report.dtype}",
-        *(f"{name}: {item.value} ({item.source})" for name, item in report.values.items()),
-        *(f"note: {problem}" for problem in report.problems),
-    ]
-    return "\n".join(lines)
+        text = describe(descriptor.report)
+        return {
+            "ui": {"paragonsr_badge": [badge(descriptor.report)], "paragonsr_details": [text]},
+            "result": (host.as_upscale_model(descriptor), text),
+        }

@@ -37,6 +37,8 @@ class UpscaleSettings:
     """See `paragon_engine.exact.upscale_tensor`."""
     outscale: float | None = None
     """Output pixels per input pixel; None for the model's own scale. The model's result is resized to it."""
+    size: tuple[int, int] | None = None
+    """(width, height) of the output in pixels; goes before `outscale`."""
     max_pixels: int = MAX_PIXELS
     """Inputs with more pixels are refused."""
 
@@ -44,8 +46,12 @@ class UpscaleSettings:
         """(width, height) that an input of this (width, height) gets from a model of this scale.
 
         Raises:
-            InvalidOptionError: `outscale` is not a sensible factor.
+            InvalidOptionError: `outscale` is not a sensible factor, or `size` has no pixels.
         """
+        if self.size is not None:
+            if min(self.size) < 1:
+                raise InvalidOptionError(f"size {self.size[0]} x {self.size[1]} is empty: give at least one pixel")
+            return self.size
         factor = float(scale) if self.outscale is None else self.outscale
         if not 0 < factor <= MAX_OUTSCALE:
             raise InvalidOptionError(f"outscale {factor:g} is out of range: give a factor up to {MAX_OUTSCALE:g}")

@@ -71,28 +71,49 @@ class Server:
         with urllib.request.urlopen(self.url + path, timeout=60) as answer:
             return json.load(answer)
 
+    def post(self, path: str, body: dict[str, Any]) -> Any:
+        """The JSON that the server answers to a POST of JSON; None if it answers nothing."""
+        request = urllib.request.Request(
+            self.url + path, json.dumps(body).encode(), {"Content-Type": "application/json"}
+        )
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return json.loads(answer.read() or b"null")
+
+    def submit(self, workflow: dict[str, Any]) -> str:
+        """Queue a workflow in API form and return its number.
+
+        Raises:
+            RuntimeError: it was refused.
+        """
+        try:
+            return self.post("/prompt", {"prompt": workflow})["prompt_id"]
+        except urllib.error.HTTPError as error:
+            raise RuntimeError(f"refused: {error.read().decode()}") from error
+
+    def wait(self, number: str) -> dict[str, Any]:
+        """The history entry of a workflow, once it is over, whatever its end.
+
+        Raises:
+            RuntimeError: it took too long.
+        """
+        deadline = time.monotonic() + PROMPT_SECONDS
+        while time.monotonic() < deadline:
+            entry = self.get(f"/history/{number}").get(number)
+            if entry is not None:
+                return entry
+            time.sleep(0.1)
+        raise RuntimeError(f"no result after {PROMPT_SECONDS} s:\n{self.tail()}")
+
     def run(self, workflow: dict[str, Any]) -> dict[str, Any]:
         """Run a workflow in API form and return its outputs by node number.
 
         Raises:
             RuntimeError: it was refused, failed, or took too long.
         """
-        body = json.dumps({"prompt": workflow}).encode()
-        request = urllib.request.Request(self.url + "/prompt", body, {"Content-Type": "application/json"})
-        try:
-            with urllib.request.urlopen(request, timeout=60) as answer:
-                number = json.load(answer)["prompt_id"]
-        except urllib.error.HTTPError as error:
-            raise RuntimeError(f"refused: {error.read().decode()}") from error
-        deadline = time.monotonic() + PROMPT_SECONDS
-        while time.monotonic() < deadline:
-            entry = self.get(f"/history/{number}").get(number)
-            if entry is not None:
-                if entry["status"]["status_str"] != "success":
-                    raise RuntimeError(f"failed: {_summary(entry['status']['messages'][-1][1])}")
-                return entry["outputs"]
-            time.sleep(0.1)
-        raise RuntimeError(f"no result after {PROMPT_SECONDS} s:\n{self.tail()}")
+        entry = self.wait(self.submit(workflow))
+        if entry["status"]["status_str"] != "success":
+            raise RuntimeError(f"failed: {_summary(entry['status']['messages'][-1][1])}")
+        return entry["outputs"]
 
     def stop(self) -> None:
         """End the server and wait for its end."""

@@ -56,6 +56,8 @@ def main() -> None:
     arguments = parser.parse_args()
     for name in ("nodes", "folder_paths"):
         sys.modules[name] = types.ModuleType(name, "the host's own")
+    added: list[tuple[str, str]] = []
+    vars(sys.modules["folder_paths"])["add_model_folder_path"] = lambda kind, folder: added.append((kind, folder))
     if arguments.block:
         sys.modules[arguments.block] = None  # pyright: ignore[reportArgumentType]  (Python's way to forbid an import)
     if arguments.preload:
@@ -63,7 +65,7 @@ def main() -> None:
     path_before = list(sys.path)
     name = str(arguments.pack).replace(".", "_x_")
     try:
-        result = report(load(name, arguments.pack / "__init__.py"))
+        result = {**report(load(name, arguments.pack / "__init__.py")), "model_folders": added}
     except ImportError as error:
         result: dict[str, object] = {"error": str(error)}
     sys.stdout.write(json.dumps({**result, "path_unchanged": sys.path == path_before}))

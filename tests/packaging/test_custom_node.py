@@ -42,6 +42,10 @@ def test_nodes_and_architectures_are_registered(loaded: dict[str, Any]) -> None:
     assert any("paragonsr" in identifier.lower() for identifier in loaded["ids"])
 
 
+def test_the_models_of_the_pack_are_listed(pack: Path, loaded: dict[str, Any]) -> None:
+    assert loaded["model_folders"] == [["upscale_models", str(pack / "models")]]
+
+
 def test_libraries_come_from_the_pack_and_the_hosts_modules_stay(pack: Path, loaded: dict[str, Any]) -> None:
     assert Path(loaded["arch_file"]) == pack / "paragon_arch" / "__init__.py"
     assert Path(loaded["engine_file"]) == pack / "paragon_engine" / "__init__.py"

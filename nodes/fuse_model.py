@@ -1,0 +1,75 @@
+"""Fuse ParagonSR Model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from spandrel import ImageModelDescriptor
+
+from paragon_arch import ParagonModelDescriptor
+from paragon_arch.api import fuse_verbosely
+from paragon_arch.errors import InvalidOptionError
+
+from . import host
+
+
+class FuseModel:
+    """Merge the branches that only training needs; the outputs stay the same, which is checked."""
+
+    CATEGORY = "ParagonSR"
+    DESCRIPTION = (
+        "Merges the branches that only training needs into single convolutions: same pictures, less work. Returns a "
+        "new model and leaves the one that comes in as it is."
+    )
+    FUNCTION = "fuse"
+    RETURN_TYPES = ("UPSCALE_MODEL", "STRING")
+    RETURN_NAMES = ("upscale_model", "info")
+    OUTPUT_TOOLTIPS = (
+        "The fused model. Save it with Save ParagonSR Model to skip this step next time.",
+        "What was done. Connect it to Preview Any to read it.",
+    )
+
+    @classmethod
+    def INPUT_TYPES(cls) -> host.Inputs:  # noqa: N802  (ComfyUI's name)
+        """The node's widgets, in ComfyUI's form."""
+        return {
+            "required": {
+                "upscale_model": ("UPSCALE_MODEL", {"tooltip": "A ParagonSR model. One that is fused passes through."})
+            },
+            "optional": {
+                "accept_identity": (
+                    "BOOLEAN",
+                    {
+                        "default": False,
+                        "advanced": True,
+                        "tooltip": "Off (default): a model whose dynamic kernels were never tracked in training is "
+                        "refused. On: such kernels are frozen as they are, which may change the pictures.",
+                    },
+                )
+            },
+        }
+
+    def fuse(
+        self, upscale_model: ImageModelDescriptor[Any], accept_identity: bool = False
+    ) -> tuple[ParagonModelDescriptor, str]:
+        """Return (a fused copy, what was done).
+
+        Raises:
+            InvalidOptionError: not a model of the family.
+            FusionError: kernels were never tracked, or the result failed its check.
+        """
+        fused, fusion = fuse_verbosely(own_model(upscale_model), accept_identity=accept_identity)
+        return host.as_upscale_model(fused), fusion.message
+
+
+def own_model(model: ImageModelDescriptor[Any]) -> ParagonModelDescriptor:
+    """The same model, if it is one of the family.
+
+    Raises:
+        InvalidOptionError: it is not; the message names its architecture.
+    """
+    if not isinstance(model, ParagonModelDescriptor):
+        raise InvalidOptionError(
+            f"this is a model of the architecture {model.architecture.name}; the node takes ParagonSR models only"
+        )
+    return model

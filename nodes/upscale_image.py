@@ -1,0 +1,202 @@
+"""Upscale Image (ParagonSR)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from spandrel import ImageModelDescriptor
+from torch import Tensor
+
+from paragon_arch.errors import InvalidOptionError
+from paragon_engine.memory import estimate_peak
+from paragon_engine.tiling import AUTO_TILE, TileSize
+from paragon_engine.upscale import UpscaleSettings
+
+from . import host
+from .batch import MaskUse, upscale_batch
+from .progress import NodeProgress
+from .working import Precision, Worker, precisions
+
+Resize = Literal["model scale", "factor", "pixels"]
+TILES = ("auto", "untiled", "128", "192", "256", "384", "512", "768", "1024", "1536", "2048")
+LARGEST = 32768
+
+
+@dataclass(frozen=True)
+class Size:
+    """How large the output is to be."""
+
+    resize: Resize
+    factor: float
+    width: int
+    height: int
+
+    def settings(self, tile: TileSize, size: tuple[int, int]) -> UpscaleSettings:
+        """The engine's settings for an input of (width, height).
+
+        Raises:
+            InvalidOptionError: "pixels" without width and height.
+        """
+        if self.resize == "factor":
+            return UpscaleSettings(tile=tile, outscale=self.factor)
+        if self.resize == "pixels":
+            return UpscaleSettings(tile=tile, size=self._pixels(size))
+        return UpscaleSettings(tile=tile)
+
+    def _pixels(self, size: tuple[int, int]) -> tuple[int, int]:
+        if not (self.width or self.height):
+            raise InvalidOptionError("resize is 'pixels', but width and height are both 0: give one of them, or both")
+        width = self.width or max(1, round(size[0] * self.height / size[1]))
+        return width, self.height or max(1, round(size[1] * self.width / size[0]))
+
+
+class UpscaleImage:
+    """Upscale pictures with any upscale model, in tiles where memory is short."""
+
+    CATEGORY = "ParagonSR"
+    DESCRIPTION = (
+        "Upscales pictures with an upscale model: in tiles where memory is short, to the model's scale, a factor or a "
+        "size in pixels, with or without a mask."
+    )
+    FUNCTION = "upscale"
+    RETURN_TYPES = ("IMAGE", "MASK")
+    RETURN_NAMES = ("image", "mask")
+    OUTPUT_TOOLTIPS = (
+        "The upscaled pictures.",
+        "The upscaled mask; empty where none came in. Join Image with Alpha makes a transparent picture of both.",
+    )
+
+    @classmethod
+    def INPUT_TYPES(cls) -> host.Inputs:  # noqa: N802  (ComfyUI's name)
+        """The node's widgets, in ComfyUI's form."""
+        return {"required": {**_inputs(), **_size_widgets(), **_speed_widgets()}, "optional": _mask_widgets()}
+
+    def upscale(
+        self,
+        upscale_model: ImageModelDescriptor[Any],
+        image: Tensor,
+        resize: Resize,
+        factor: float,
+        width: int,
+        height: int,
+        tile: str,
+        precision: Precision | Literal["auto"],
+        mask: Tensor | None = None,
+        mask_is: MaskUse = "transparency",
+    ) -> tuple[Tensor, Tensor]:
+        """Return (pictures, masks); the model that came in stays as and where it is.
+
+        Raises:
+            InvalidOptionError: a value makes no sense for this model or picture.
+            MemoryError: not even the smallest tile fits.
+        """
+        side: TileSize = "auto" if tile == "auto" else 0 if tile == "untiled" else int(tile)
+        settings = Size(resize, factor, width, height).settings(side, (image.shape[2], image.shape[1]))
+        device = host.device()
+        ladder = precisions(upscale_model, precision, device)
+        if device.type != "cpu":
+            host.make_room(memory_needed(upscale_model, image, side))
+        try:
+            worker = Worker(upscale_model, device, ladder)
+            return upscale_batch(
+                worker, image, mask, settings, scale=upscale_model.scale, mask_is=mask_is, progress=NodeProgress()
+            )
+        finally:
+            host.release_memory()
+
+
+def memory_needed(model: ImageModelDescriptor[Any], image: Tensor, tile: TileSize) -> int:
+    """Bytes to ask ComfyUI for: what one tile needs, so that other models stay where they are if they can."""
+    side = AUTO_TILE if tile == "auto" else tile or max(image.shape[1:3])
+    rows, columns = min(side, image.shape[1]), min(side, image.shape[2])
+    return estimate_peak(model.model, image.new_empty((1, 3, 1, 1)).expand(1, 3, rows, columns), scale=model.scale)
+
+
+def _inputs() -> dict[str, tuple[Any, ...]]:
+    return {
+        "upscale_model": (
+            "UPSCALE_MODEL",
+            {"tooltip": "From Load ParagonSR Model, or from any other loader of upscale models."},
+        ),
+        "image": ("IMAGE", {"tooltip": "One picture or a batch, which is worked through one by one."}),
+    }
+
+
+def _size_widgets() -> dict[str, tuple[Any, ...]]:
+    pixels = {"default": 0, "min": 0, "max": LARGEST}
+    return {
+        "resize": (
+            ["model scale", "factor", "pixels"],
+            {
+                "default": "model scale",
+                "tooltip": "Size of the output. model scale (default): what the model was made for, and the sharpest. "
+                "factor and pixels: the model's result is resized to the wish by a Lanczos filter.",
+            },
+        ),
+        "factor": (
+            "FLOAT",
+            {
+                "default": 2.0,
+                "min": 0.1,
+                "max": 16.0,
+                "step": 0.1,
+                "tooltip": "Output size relative to the input (default 2); only used with resize: factor. Beyond the "
+                "model's scale nothing gets sharper, only larger.",
+            },
+        ),
+        "width": (
+            "INT",
+            {
+                **pixels,
+                "tooltip": "Output width; only used with resize: pixels. 0 (default): from the height, in proportion.",
+            },
+        ),
+        "height": (
+            "INT",
+            {
+                **pixels,
+                "tooltip": "Output height; only used with resize: pixels. 0 (default): from the width, in proportion. "
+                "With both given the picture may be stretched.",
+            },
+        ),
+    }
+
+
+def _speed_widgets() -> dict[str, tuple[Any, ...]]:
+    return {
+        "tile": (
+            list(TILES),
+            {
+                "default": "auto",
+                "tooltip": "Side of a tile in input pixels. auto (default): the whole picture if it fits into memory, "
+                "else tiles. Smaller tiles need less memory and more time. Where memory runs out, tiles shrink.",
+            },
+        ),
+        "precision": (
+            ["auto", "fp32", "fp16", "bf16"],
+            {
+                "default": "auto",
+                "tooltip": "auto (default): half precision on a CUDA card if the model holds it, fp32 elsewhere. Half "
+                "is faster there and needs half the memory. What overflows is made again more precisely.",
+            },
+        ),
+    }
+
+
+def _mask_widgets() -> dict[str, tuple[Any, ...]]:
+    return {
+        "mask": (
+            "MASK",
+            {"tooltip": "Upscaled along with the picture. From Load Image it is the transparency: 1 is transparent."},
+        ),
+        "mask_is": (
+            ["transparency", "selection"],
+            {
+                "default": "transparency",
+                "advanced": True,
+                "tooltip": "transparency (default): colours hidden under fully masked pixels are replaced by their "
+                "surroundings, against dark fringes. selection: the picture stays as it is.",
+            },
+        ),
+    }

@@ -1,0 +1,37 @@
+"""One ComfyUI for all tests of this folder: starting it takes half a minute."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from tests.comfyui.server import Server, interpreter
+from tests.comfyui.subjects import FUSIBLE, PACK, RANDOM, picture, save_fusible_model, save_random_model
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory, copy_checkout: Callable[[Path], Path]) -> Iterator[Server]:
+    """A server with our pack, upscale models and pictures.
+
+    Runs where COMFYUI_PATH names a ComfyUI folder (and COMFYUI_PYTHON its interpreter); `install.py` here makes both.
+    """
+    source = os.environ.get("COMFYUI_PATH")
+    if not source:
+        pytest.skip("COMFYUI_PATH is not set; `python tests/comfyui/install.py FOLDER` makes a ComfyUI")
+    base = tmp_path_factory.mktemp("comfyui")
+    for folder in ("models/upscale_models", "models/checkpoints", "input", "output", "user", "temp"):
+        (base / folder).mkdir(parents=True)
+    copy_checkout(base / "custom_nodes" / PACK)
+    save_random_model(base / "models/upscale_models" / RANDOM)
+    save_fusible_model(base / "models/upscale_models" / FUSIBLE)
+    (base / "models/upscale_models/broken.safetensors").write_bytes(b"\x20\0\0\0\0\0\0\0not a header at all, but text")
+    Image.fromarray(picture()).save(base / "input/in.png")
+    Image.fromarray(picture(transparent=True)).save(base / "input/transparent.png")
+    Image.fromarray(picture()).resize((1400, 1000)).save(base / "input/large.png")
+    running = Server(Path(source), interpreter(), base)
+    yield running
+    running.stop()

@@ -1,0 +1,22 @@
+"""Nodes without ComfyUI."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from tests.nodes.stand_in import Host
+
+
+@pytest.fixture
+def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
+    """The stand-in, in place of ComfyUI's modules."""
+    made = Host(tmp_path / "comfyui")
+    for name, attributes in made.modules().items():
+        module = ModuleType(name)
+        vars(module).update(attributes)
+        monkeypatch.setitem(sys.modules, name, module)
+    return made

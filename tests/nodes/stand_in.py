@@ -1,0 +1,76 @@
+"""A stand-in for ComfyUI's modules: as much of them as nodes/host.py uses. tests/comfyui has the real one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+from spandrel import ImageModelDescriptor, ModelLoader
+from spandrel.architectures.Compact import Compact
+
+
+class Interrupted(Exception):  # noqa: N818  (ComfyUI's is called InterruptProcessingException)
+    """What ComfyUI raises when the user cancels."""
+
+
+class Host:
+    """The modules, and what our nodes did with them."""
+
+    def __init__(self, base: Path) -> None:
+        self.base = base
+        self.shown: list[tuple[int, int, Any]] = []
+        """(value, total, preview) of each progress."""
+        self.checks_left = -1
+        """Looks at the cancel button until it is found pressed; negative: never."""
+        self.released = 0
+
+    def check(self) -> None:
+        if self.checks_left == 0:
+            raise Interrupted
+        self.checks_left -= 1
+
+    def release(self) -> None:
+        self.released += 1
+
+    def bar(self, total: int) -> SimpleNamespace:
+        def show(value: int, total: int = total, preview: object = None) -> None:
+            self.shown.append((value, total, preview))
+
+        return SimpleNamespace(update_absolute=show)
+
+    def modules(self) -> dict[str, dict[str, Any]]:
+        def folder(name: str) -> Path:
+            path = self.base / name
+            path.mkdir(parents=True, exist_ok=True)
+            return path
+
+        models = folder("models/upscale_models")
+        return {
+            "folder_paths": {
+                "get_filename_list": lambda _kind: sorted(file.name for file in models.iterdir()),
+                "get_full_path_or_raise": lambda _kind, name: str(models / name),
+                "get_folder_paths": lambda _kind: [str(models)],
+                "get_output_directory": lambda: str(folder("output")),
+                "get_temp_directory": lambda: str(self.base / "temp"),
+            },
+            "comfy": {},
+            "comfy.utils": {"ProgressBar": self.bar},
+            "comfy.model_management": {
+                "get_torch_device": lambda: torch.device("cpu"),
+                "unet_offload_device": lambda: torch.device("cpu"),
+                "soft_empty_cache": self.release,
+                "throw_exception_if_processing_interrupted": self.check,
+            },
+            "comfy.model_patcher": {"ModelPatcher": lambda model, **devices: SimpleNamespace(model=model, **devices)},
+        }
+
+
+def foreign_model() -> ImageModelDescriptor[Any]:
+    """A small model of another architecture, from spandrel's own loader."""
+    torch.manual_seed(0)
+    state = Compact(num_feat=8, num_conv=2, upscale=2).state_dict()
+    model = ModelLoader().load_from_state_dict(state)
+    assert isinstance(model, ImageModelDescriptor)
+    return model

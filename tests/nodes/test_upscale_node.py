@@ -1,0 +1,208 @@
+"""Upscale Image (ParagonSR), with real models and a stand-in for ComfyUI."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from nodes.upscale_image import UpscaleImage
+from paragon_arch.errors import InvalidOptionError, InvalidWeightsError
+from paragon_engine.tiling import upscale_tensor
+from tests.engine_models import descriptor
+from tests.nodes.stand_in import Host, Interrupted, foreign_model
+
+WIDGETS: dict[str, Any] = {
+    "resize": "model scale",
+    "factor": 2.0,
+    "width": 0,
+    "height": 0,
+    "tile": "untiled",
+    "precision": "auto",
+}
+
+
+def pictures(count: int = 1, height: int = 30, width: int = 40, channels: int = 3) -> Tensor:
+    torch.manual_seed(1)
+    return torch.rand(count, height, width, channels)
+
+
+def upscale(model: Any, image: Tensor, **inputs: Any) -> tuple[Tensor, Tensor]:
+    return UpscaleImage().upscale(model, image, **(WIDGETS | inputs))
+
+
+def engine(model: Any, image: Tensor, **options: Any) -> Tensor:
+    return upscale_tensor(model, image.movedim(-1, 1), tile=0, **options).movedim(1, -1)
+
+
+@pytest.mark.usefixtures("host")
+def test_each_picture_of_a_batch_is_the_engines_result() -> None:
+    model, image = descriptor(), pictures(3)
+    before = image.clone()
+    result, mask = upscale(model, image)
+    torch.testing.assert_close(result, engine(model, image), rtol=0, atol=1e-6)
+    assert mask.shape == (3, 60, 80)
+    assert not mask.any()
+    assert torch.equal(image, before)
+
+
+@pytest.mark.usefixtures("host")
+def test_tiles_of_a_chosen_size_give_the_same_picture() -> None:
+    model, image = descriptor(), pictures(height=150, width=140)
+    torch.testing.assert_close(upscale(model, image, tile="128")[0], engine(model, image), rtol=0, atol=1e-5)
+
+
+@pytest.mark.usefixtures("host")
+def test_the_shared_model_stays_as_it_is() -> None:
+    model = descriptor()
+    weights = {key: tensor.clone() for key, tensor in model.model.state_dict().items()}
+    upscale(model, pictures(), precision="bf16" if model.supports_bfloat16 else "fp32")
+    assert all(torch.equal(weights[key], tensor) for key, tensor in model.model.state_dict().items())
+    assert not any(module._forward_pre_hooks for module in model.model.modules())  # pyright: ignore[reportPrivateUsage]
+
+
+@pytest.mark.usefixtures("host")
+def test_models_of_other_families_work_too() -> None:
+    model, image = foreign_model(), pictures()
+    torch.testing.assert_close(upscale(model, image)[0], engine(model, image), rtol=0, atol=1e-6)
+
+
+@pytest.mark.usefixtures("host")
+@pytest.mark.parametrize(
+    ("inputs", "size"),
+    [
+        ({"resize": "factor", "factor": 1.5}, (45, 60)),
+        ({"resize": "factor", "factor": 3.0}, (90, 120)),
+        ({"resize": "pixels", "width": 100, "height": 70}, (70, 100)),
+        ({"resize": "pixels", "width": 100}, (75, 100)),
+        ({"resize": "pixels", "height": 15}, (15, 20)),
+        ({"resize": "model scale", "factor": 3.0, "width": 5}, (60, 80)),
+    ],
+)
+def test_output_sizes(inputs: dict[str, Any], size: tuple[int, int]) -> None:
+    result, mask = upscale(descriptor(), pictures(), mask=torch.rand(1, 30, 40), **inputs)
+    assert result.shape == (1, *size, 3)
+    assert mask.shape == (1, *size)
+
+
+@pytest.mark.usefixtures("host")
+def test_pixels_without_a_number_is_refused() -> None:
+    with pytest.raises(InvalidOptionError, match="width and height are both 0"):
+        upscale(descriptor(), pictures(), resize="pixels")
+
+
+def half_transparent() -> Tensor:
+    """A mask whose right half is 1."""
+    mask = torch.zeros(1, 30, 40)
+    mask[..., 20:] = 1
+    return mask
+
+
+@pytest.mark.usefixtures("host")
+def test_transparency_survives_and_hidden_colours_do_not_bleed_in() -> None:
+    image, mask = torch.full((1, 30, 40, 3), 0.75), half_transparent()
+    image[mask > 0] = 0  # what painting programs leave under transparent pixels
+    model = descriptor()
+    result, cover = upscale(model, image, mask=mask)
+    assert cover[..., :36].max() == 0
+    assert cover[..., 44:].min() == 1
+    whole = upscale(model, torch.full((1, 30, 40, 3), 0.75))[0]
+    torch.testing.assert_close(result[:, :, :40], whole[:, :, :40], rtol=0, atol=1e-5)
+
+
+@pytest.mark.usefixtures("host")
+def test_a_selection_leaves_the_picture_alone() -> None:
+    model, image = descriptor(), pictures()
+    result, cover = upscale(model, image, mask=half_transparent(), mask_is="selection")
+    assert torch.equal(result, upscale(model, image)[0])
+    assert cover[..., :20].mean() < 0.5 < cover[..., 60:].mean()
+
+
+@pytest.mark.usefixtures("host")
+def test_one_mask_serves_a_batch_and_the_empty_one_of_load_image_is_no_mask() -> None:
+    model, image = descriptor(), pictures(2)
+    _, cover = upscale(model, image, mask=half_transparent())
+    assert torch.equal(cover[0], cover[1])
+    result, cover = upscale(model, image, mask=torch.zeros(1, 64, 64))
+    assert torch.equal(result, upscale(model, image)[0])
+    assert not cover.any()
+
+
+@pytest.mark.usefixtures("host")
+@pytest.mark.parametrize(
+    ("mask", "message"),
+    [(torch.ones(1, 64, 64), "64 x 64 and the picture 40 x 30"), (torch.ones(2, 30, 40), "2 masks for 3")],
+)
+def test_a_mask_of_something_else_is_refused(mask: Tensor, message: str) -> None:
+    with pytest.raises(InvalidOptionError, match=message):
+        upscale(descriptor(), pictures(3), mask=mask)
+
+
+@pytest.mark.usefixtures("host")
+def test_a_picture_with_four_channels_keeps_them() -> None:
+    image = torch.cat([pictures(), 1 - half_transparent()[..., None]], dim=-1)
+    result, cover = upscale(descriptor(), image)
+    assert result.shape == (1, 60, 80, 4)
+    torch.testing.assert_close(result[..., 3], 1 - cover)
+    gray = upscale(descriptor(), pictures(channels=1))[0]
+    assert gray.shape == (1, 60, 80, 1)
+
+
+def test_the_bar_moves_with_the_tiles_and_shows_finished_pictures(host: Host) -> None:
+    upscale(descriptor(), pictures(2, height=100, width=100), tile="128")
+    upscale(descriptor(), pictures(1, height=200, width=200), tile="128")
+    values = [value for value, total, _ in host.shown if total == 1000]
+    assert 500 in values
+    assert values[-1] == 1000
+    assert len(set(values)) > 4
+    previews = [preview for _, _, preview in host.shown if preview is not None]
+    assert len(previews) == 2
+    assert previews[0][1].size == (200, 200)
+    assert previews[0][2] == 200
+
+
+def test_cancelling_stops_inside_a_tile_and_frees_the_device(host: Host) -> None:
+    host.checks_left = 5
+    with pytest.raises(Interrupted):
+        upscale(descriptor(), pictures())
+    assert host.released == 1
+    assert max(value for value, _, _ in host.shown) == 0
+
+
+@pytest.mark.usefixtures("host")
+def test_a_precision_that_the_model_does_not_hold_is_refused() -> None:
+    model = descriptor()
+    model.supports_half = False  # pyright: ignore[reportAttributeAccessIssue]
+    with pytest.raises(InvalidOptionError, match="does not hold fp16"):
+        upscale(model, pictures(), precision="fp16")
+
+
+class Overflows(nn.Module):
+    """Gives NaN in BF16, and everywhere once `broken` is set."""
+
+    def __init__(self, inner: nn.Module, *, broken: bool = False) -> None:
+        super().__init__()
+        self.inner, self.broken = inner, broken
+
+    def forward(self, x: Tensor) -> Tensor:
+        result: Tensor = self.inner(x)
+        return result * float("nan") if self.broken or x.dtype == torch.bfloat16 else result
+
+
+@pytest.mark.usefixtures("host")
+def test_what_overflows_is_made_again_more_precisely(caplog: pytest.LogCaptureFixture) -> None:
+    model, image = foreign_model(), pictures()
+    expected = upscale(model, image)[0]
+    model._model = Overflows(model.model)  # pyright: ignore[reportPrivateUsage]
+    assert torch.equal(upscale(model, image, precision="bf16")[0], expected)
+    assert "overflowed in bf16: made again in fp32" in caplog.text
+
+
+@pytest.mark.usefixtures("host")
+def test_a_model_that_gives_nan_anyway_is_an_error() -> None:
+    model = foreign_model()
+    model._model = Overflows(model.model, broken=True)  # pyright: ignore[reportPrivateUsage]
+    with pytest.raises(InvalidWeightsError, match="NaN even in fp32"):
+        upscale(model, pictures())
