@@ -229,9 +229,7 @@ def _realtime_block(block: v2_release.RealtimeBlock) -> list[nn.Module]:
 
 def _stream_block(block: v2_release.StreamBlock) -> list[nn.Module]:
     contexts = TwoContexts(block.dw1, block.dw3)
-    return [
-        Residual(contexts, block.fuse, block.proj, block.gate, HalvesProduct(), block.out, *_norm(block.scale))
-    ]
+    return [Residual(contexts, block.fuse, block.proj, block.gate, HalvesProduct(), block.out, *_norm(block.scale))]
 
 
 def _photo_block(block: v2_release.PhotoBlock) -> list[nn.Module]:

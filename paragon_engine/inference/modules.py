@@ -8,6 +8,8 @@ from torch import Tensor, nn
 
 from paragon_arch.networks.layers import InceptionContext
 
+from .tails import convolution
+
 _BLOCK = 1 << 17
 """Values whose squared deviations are summed at a time: few enough to stay in the cache."""
 
@@ -24,6 +26,48 @@ class Shuffle(nn.Module):
         batch, channels, height, width = x.shape
         parts = x.reshape(batch, channels // s**2, s, s, height, width).permute(0, 1, 4, 2, 5, 3)
         return parts.reshape(batch, channels // s**2, height * s, width * s)
+
+
+class PhaseMajorShuffle(nn.Module):
+    """Pixel shuffle of channels in the order (row, column, channel), into channels-last features.
+
+    What one input pixel holds is written as ``scale**2`` runs of consecutive channels.
+    """
+
+    def __init__(self, scale: int) -> None:
+        super().__init__()
+        self.scale = scale
+
+    def forward(self, x: Tensor) -> Tensor:
+        s = self.scale
+        batch, channels, height, width = x.shape
+        parts = x.permute(0, 2, 3, 1).reshape(batch, height, width, s, s, channels // s**2)
+        return parts.permute(0, 1, 3, 2, 4, 5).reshape(batch, height * s, width * s, -1).permute(0, 3, 1, 2)
+
+
+class PhaseFilters(nn.Module):
+    """Depthwise upsampling, one convolution per output phase, each written to its pixels of channels-last features.
+
+    Args:
+        filters: depthwise convolution to ``c * scale**2`` channels, without bias, made for a pixel shuffle.
+        scale: output pixels per input pixel.
+    """
+
+    def __init__(self, filters: nn.Conv2d, scale: int) -> None:
+        super().__init__()
+        self.scale = scale
+        weight = filters.weight.detach()
+        self.phases = nn.ModuleList(
+            convolution(weight[n :: scale**2], None, groups=filters.groups) for n in range(scale**2)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        s = self.scale
+        size = (x.shape[0], x.shape[1], x.shape[2] * s, x.shape[3] * s)
+        out = torch.empty(size, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
+        for number, layer in enumerate(self.phases):
+            out[:, :, number // s :: s, number % s :: s] = layer(x)
+        return out
 
 
 class UnitRMS(nn.Module):

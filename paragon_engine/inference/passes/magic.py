@@ -82,13 +82,20 @@ def base_merged(form: InferenceForm) -> int:
         return 0
     steps = [_dense(step) for step in polyphase(form.base[0])]
     replace_all(form.base, steps)
-    shares = form.image_gate is None and len(form.tail) > 0 and len(steps) > 1
-    if shares and isinstance(form.tail[-1], nn.PixelShuffle) and isinstance(steps[-1], nn.PixelShuffle):
-        if form.tail[-1].upscale_factor == steps[-1].upscale_factor:
-            form.shuffle = form.tail[-1]
-            replace_all(form.tail, list(form.tail)[:-1])
-            replace_all(form.base, steps[:-1])
+    shuffle = _common_shuffle(list(form.tail), steps) if form.image_gate is None else None
+    if shuffle is not None:
+        form.shuffle = shuffle
+        replace_all(form.tail, list(form.tail)[:-1])
+        replace_all(form.base, steps[:-1])
     return 1
+
+
+def _common_shuffle(first: Chain, second: Chain) -> nn.PixelShuffle | None:
+    """The last step of both chains, where it is the same pixel shuffle."""
+    ends = [chain[-1] for chain in (first, second) if chain]
+    shuffles = [step for step in ends if isinstance(step, nn.PixelShuffle)]
+    same = len(shuffles) == 2 and shuffles[0].upscale_factor == shuffles[1].upscale_factor
+    return shuffles[0] if same else None
 
 
 def _dense(step: nn.Module) -> nn.Module:
