@@ -101,9 +101,9 @@ class ScaledContext(nn.Module):
         super().__init__()
         self.split = context.split
         self.filters = nn.ModuleList((context.dwconv_hw, context.dwconv_w, context.dwconv_h))
-        same, *slices = gamma.split(self.split)
-        self.register_buffer("gain", same.view(1, -1, 1, 1).clone())
-        for layer, factor in zip(self.filters, slices, strict=True):
+        parts: list[Tensor] = list(torch.split(gamma, self.split))
+        self.register_buffer("gain", parts[0].view(1, -1, 1, 1).clone())
+        for layer, factor in zip(self.filters, parts[1:], strict=True):
             assert isinstance(layer, nn.Conv2d)
             scale_output(layer, factor)
 
@@ -187,13 +187,14 @@ class NormedConvs(nn.Module):
             x = self.norm(x)
             return [conv(x) for conv in self.convs]
         scale, shift = norm_as_affine(self.norm, x)
-        return [_pointwise(x, conv.weight, conv.bias, scale, shift) for conv in self.convs]
+        return [_pointwise(x, conv, scale, shift) for conv in self.convs]
 
 
-def _pointwise(x: Tensor, weight: Tensor, bias: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+def _pointwise(x: Tensor, conv: nn.Module, scale: Tensor, shift: Tensor) -> Tensor:
     """1x1 convolution of ``x * scale + shift`` for one sample."""
-    offset = bias + weight.flatten(1) @ shift.flatten()
-    return F.conv2d(x, weight * scale, offset)
+    assert isinstance(conv, nn.Conv2d) and conv.bias is not None
+    offset = conv.bias + conv.weight.flatten(1) @ shift.flatten()
+    return F.conv2d(x, conv.weight * scale, offset)
 
 
 class NormedProduct(nn.Module):
@@ -265,7 +266,8 @@ def moments(x: Tensor) -> tuple[Tensor, Tensor]:
 def _moments_of_sample(flat: Tensor) -> tuple[Tensor, Tensor]:
     mean = flat.mean()
     squares = torch.zeros((), dtype=torch.float64)
-    for block in flat.split(_BLOCK):
+    blocks: list[Tensor] = list(torch.split(flat, _BLOCK))
+    for block in blocks:
         deviation = block - mean
         squares += torch.dot(deviation, deviation)
     return mean, (squares / flat.numel()).to(flat.dtype)

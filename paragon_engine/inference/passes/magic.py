@@ -43,8 +43,9 @@ def _prefilter(magic: MagicResample) -> nn.Conv2d:
 
 def _separable(magic: MagicResample, name: str) -> Tensor:
     """A row filter followed by a column filter as kernels ``[c, k, k]``."""
-    rows, columns = (layer.weight.detach()[:, 0] for layer in magic.get_submodule(name).children())
-    return columns * rows
+    rows, columns = magic.get_submodule(name).children()
+    assert isinstance(rows, nn.Conv2d) and isinstance(columns, nn.Conv2d)
+    return columns.weight.detach()[:, 0] * rows.weight.detach()[:, 0]
 
 
 def _phases(kernel: Tensor, scale: int) -> Tensor:
@@ -78,9 +79,10 @@ def tail_merged(form: InferenceForm) -> int:
 
 def base_merged(form: InferenceForm) -> int:
     """The base image in polyphase form, added to the detail before a shuffle they share; return 1 if so."""
-    if len(form.base) != 1 or not isinstance(form.base[0], MagicResample):
+    magic = form.base[0] if len(form.base) == 1 else None
+    if not isinstance(magic, MagicResample):
         return 0
-    steps = [_dense(step) for step in polyphase(form.base[0])]
+    steps = [_dense(step) for step in polyphase(magic)]
     replace_all(form.base, steps)
     shuffle = _common_shuffle(list(form.tail), steps) if form.image_gate is None else None
     if shuffle is not None:
