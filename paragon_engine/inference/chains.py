@@ -111,7 +111,7 @@ def take_apart(network: SRNetwork) -> Parts | None:
 
 
 def _first_generation(network: v1.ParagonSR) -> Parts:
-    tail = [network.magic_upsampler] if network.tail == "magic" else []
+    tail: list[nn.Module] = [network.magic_upsampler] if network.tail == "magic" else []
     return Parts(
         network.conv_in,
         nn.Sequential(Residual(*_groups(network.body), network.conv_fuse)),
@@ -120,8 +120,9 @@ def _first_generation(network: v1.ParagonSR) -> Parts:
 
 
 def _magic(network: v2_magic.ParagonSR2Magic) -> Parts:
+    tail: list[nn.Module]
     if network.tail == "pixelshuffle":
-        tail = [*network.upsampler]
+        tail = [*network.upsampler.children()]
     elif network.tail == "magic":
         tail = [network.magic_upsampler, network.upsampler]
     else:
@@ -229,9 +230,7 @@ def _realtime_block(block: v2_release.RealtimeBlock) -> list[nn.Module]:
 
 def _stream_block(block: v2_release.StreamBlock) -> list[nn.Module]:
     contexts = TwoContexts(block.dw1, block.dw3)
-    return [
-        Residual(contexts, block.fuse, block.proj, block.gate, HalvesProduct(), block.out, *_norm(block.scale))
-    ]
+    return [Residual(contexts, block.fuse, block.proj, block.gate, HalvesProduct(), block.out, *_norm(block.scale))]
 
 
 def _photo_block(block: v2_release.PhotoBlock) -> list[nn.Module]:

@@ -8,6 +8,8 @@ from torch import Tensor, nn
 
 from paragon_arch.networks.layers import InceptionContext
 
+from .tails import convolution
+
 _BLOCK = 1 << 17
 """Values whose squared deviations are summed at a time: few enough to stay in the cache."""
 
@@ -24,6 +26,48 @@ class Shuffle(nn.Module):
         batch, channels, height, width = x.shape
         parts = x.reshape(batch, channels // s**2, s, s, height, width).permute(0, 1, 4, 2, 5, 3)
         return parts.reshape(batch, channels // s**2, height * s, width * s)
+
+
+class PhaseMajorShuffle(nn.Module):
+    """Pixel shuffle of channels in the order (row, column, channel), into channels-last features.
+
+    What one input pixel holds is written as ``scale**2`` runs of consecutive channels.
+    """
+
+    def __init__(self, scale: int) -> None:
+        super().__init__()
+        self.scale = scale
+
+    def forward(self, x: Tensor) -> Tensor:
+        s = self.scale
+        batch, channels, height, width = x.shape
+        parts = x.permute(0, 2, 3, 1).reshape(batch, height, width, s, s, channels // s**2)
+        return parts.permute(0, 1, 3, 2, 4, 5).reshape(batch, height * s, width * s, -1).permute(0, 3, 1, 2)
+
+
+class PhaseFilters(nn.Module):
+    """Depthwise upsampling, one convolution per output phase, each written to its pixels of channels-last features.
+
+    Args:
+        filters: depthwise convolution to ``c * scale**2`` channels, without bias, made for a pixel shuffle.
+        scale: output pixels per input pixel.
+    """
+
+    def __init__(self, filters: nn.Conv2d, scale: int) -> None:
+        super().__init__()
+        self.scale = scale
+        weight = filters.weight.detach()
+        self.phases = nn.ModuleList(
+            convolution(weight[n :: scale**2], None, groups=filters.groups) for n in range(scale**2)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        s = self.scale
+        size = (x.shape[0], x.shape[1], x.shape[2] * s, x.shape[3] * s)
+        out = torch.empty(size, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
+        for number, layer in enumerate(self.phases):
+            out[:, :, number // s :: s, number % s :: s] = layer(x)
+        return out
 
 
 class UnitRMS(nn.Module):
@@ -57,9 +101,9 @@ class ScaledContext(nn.Module):
         super().__init__()
         self.split = context.split
         self.filters = nn.ModuleList((context.dwconv_hw, context.dwconv_w, context.dwconv_h))
-        same, *slices = gamma.split(self.split)
-        self.register_buffer("gain", same.view(1, -1, 1, 1).clone())
-        for layer, factor in zip(self.filters, slices, strict=True):
+        parts: list[Tensor] = list(torch.split(gamma, self.split))
+        self.register_buffer("gain", parts[0].view(1, -1, 1, 1).clone())
+        for layer, factor in zip(self.filters, parts[1:], strict=True):
             assert isinstance(layer, nn.Conv2d)
             scale_output(layer, factor)
 
@@ -143,13 +187,14 @@ class NormedConvs(nn.Module):
             x = self.norm(x)
             return [conv(x) for conv in self.convs]
         scale, shift = norm_as_affine(self.norm, x)
-        return [_pointwise(x, conv.weight, conv.bias, scale, shift) for conv in self.convs]
+        return [_pointwise(x, conv, scale, shift) for conv in self.convs]
 
 
-def _pointwise(x: Tensor, weight: Tensor, bias: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+def _pointwise(x: Tensor, conv: nn.Module, scale: Tensor, shift: Tensor) -> Tensor:
     """1x1 convolution of ``x * scale + shift`` for one sample."""
-    offset = bias + weight.flatten(1) @ shift.flatten()
-    return F.conv2d(x, weight * scale, offset)
+    assert isinstance(conv, nn.Conv2d) and conv.bias is not None
+    offset = conv.bias + conv.weight.flatten(1) @ shift.flatten()
+    return F.conv2d(x, conv.weight * scale, offset)
 
 
 class NormedProduct(nn.Module):
@@ -221,7 +266,8 @@ def moments(x: Tensor) -> tuple[Tensor, Tensor]:
 def _moments_of_sample(flat: Tensor) -> tuple[Tensor, Tensor]:
     mean = flat.mean()
     squares = torch.zeros((), dtype=torch.float64)
-    for block in flat.split(_BLOCK):
+    blocks: list[Tensor] = list(torch.split(flat, _BLOCK))
+    for block in blocks:
         deviation = block - mean
         squares += torch.dot(deviation, deviation)
     return mean, (squares / flat.numel()).to(flat.dtype)

@@ -17,14 +17,15 @@ def rewrite(root: nn.Module, rule: Rule) -> int:
     count = 0
     for sequence in [module for module in root.modules() if type(module) is nn.Sequential]:
         before = list(sequence)
-        after, matched = _rewritten(before, rule)
+        after, matched = rewritten(before, rule)
         if matched:
             replace_all(sequence, after)
             count += matched
     return count
 
 
-def _rewritten(before: Chain, rule: Rule) -> tuple[Chain, int]:
+def rewritten(before: Chain, rule: Rule) -> tuple[Chain, int]:
+    """One chain after a rule, and how often it matched."""
     after: Chain = []
     matched = position = 0
     while position < len(before):

@@ -39,8 +39,8 @@ class MergedTail(nn.Module):
     def _framed(self, out: Tensor, x: Tensor, axis: int) -> Tensor:
         """Replace both borders across ``axis``."""
         d, reach = self.frame, self.frame + self.conv.kernel_size[0] // 2
-        first = self._strip(_slice(x, axis, None, reach))
-        last = self._strip(_slice(x, axis, -reach, None))
+        strips = torch.cat((_slice(x, axis, None, reach), _slice(x, axis, -reach, None)))
+        first, last = F.pixel_unshuffle(self.chain(strips), self.scale).chunk(2)
         if self.in_place:
             _slice(out, axis, None, d).copy_(_slice(first, axis, None, d))
             _slice(out, axis, -d, None).copy_(_slice(last, axis, -d, None))
@@ -48,9 +48,6 @@ class MergedTail(nn.Module):
         # of an image that is narrower than both frames together, the first strip owns the middle
         tail = _slice(_slice(last, axis, d, None), axis, -d, None)
         return torch.cat((_slice(first, axis, None, d), _slice(out, axis, d, -d), tail), dim=axis)
-
-    def _strip(self, x: Tensor) -> Tensor:
-        return F.pixel_unshuffle(self.chain(x), self.scale)
 
 
 def _slice(x: Tensor, axis: int, start: int | None, stop: int | None) -> Tensor:

@@ -15,6 +15,7 @@ def context_in_place(form: InferenceForm) -> int:
 
 def _step(chain: Chain, position: int) -> tuple[int, Chain] | None:
     step = chain[position]
-    if isinstance(step, Residual) and len(step.inner) == 1 and isinstance(step.inner[0], ScaledContext):
-        return 1, [ContextStep(step.inner[0])]
-    return None
+    if not isinstance(step, Residual) or len(step.inner) != 1:
+        return None
+    context = step.inner[0]
+    return (1, [ContextStep(context)]) if isinstance(context, ScaledContext) else None

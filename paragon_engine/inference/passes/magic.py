@@ -43,8 +43,9 @@ def _prefilter(magic: MagicResample) -> nn.Conv2d:
 
 def _separable(magic: MagicResample, name: str) -> Tensor:
     """A row filter followed by a column filter as kernels ``[c, k, k]``."""
-    rows, columns = (layer.weight.detach()[:, 0] for layer in magic.get_submodule(name).children())
-    return columns * rows
+    rows, columns = magic.get_submodule(name).children()
+    assert isinstance(rows, nn.Conv2d) and isinstance(columns, nn.Conv2d)
+    return columns.weight.detach()[:, 0] * rows.weight.detach()[:, 0]
 
 
 def _phases(kernel: Tensor, scale: int) -> Tensor:
@@ -78,17 +79,25 @@ def tail_merged(form: InferenceForm) -> int:
 
 def base_merged(form: InferenceForm) -> int:
     """The base image in polyphase form, added to the detail before a shuffle they share; return 1 if so."""
-    if len(form.base) != 1 or not isinstance(form.base[0], MagicResample):
+    magic = form.base[0] if len(form.base) == 1 else None
+    if not isinstance(magic, MagicResample):
         return 0
-    steps = [_dense(step) for step in polyphase(form.base[0])]
+    steps = [_dense(step) for step in polyphase(magic)]
     replace_all(form.base, steps)
-    shares = form.image_gate is None and len(form.tail) > 0 and len(steps) > 1
-    if shares and isinstance(form.tail[-1], nn.PixelShuffle) and isinstance(steps[-1], nn.PixelShuffle):
-        if form.tail[-1].upscale_factor == steps[-1].upscale_factor:
-            form.shuffle = form.tail[-1]
-            replace_all(form.tail, list(form.tail)[:-1])
-            replace_all(form.base, steps[:-1])
+    shuffle = _common_shuffle(list(form.tail), steps) if form.image_gate is None else None
+    if shuffle is not None:
+        form.shuffle = shuffle
+        replace_all(form.tail, list(form.tail)[:-1])
+        replace_all(form.base, steps[:-1])
     return 1
+
+
+def _common_shuffle(first: Chain, second: Chain) -> nn.PixelShuffle | None:
+    """The last step of both chains, where it is the same pixel shuffle."""
+    ends = [chain[-1] for chain in (first, second) if chain]
+    shuffles = [step for step in ends if isinstance(step, nn.PixelShuffle)]
+    same = len(shuffles) == 2 and shuffles[0].upscale_factor == shuffles[1].upscale_factor
+    return shuffles[0] if same else None
 
 
 def _dense(step: nn.Module) -> nn.Module:

@@ -7,9 +7,9 @@ from torch import nn
 
 from ..chains import Residual
 from ..form import InferenceForm
-from ..modules import InPlaceGELU, InPlaceResidual, RationalMish, Shuffle
-from ..rewriting import Chain, rewrite
-from ..tails import MergedTail
+from ..modules import InPlaceGELU, InPlaceResidual, PhaseFilters, PhaseMajorShuffle, RationalMish, Shuffle
+from ..rewriting import Chain, pair, replace_all, rewrite, rewritten
+from ..tails import MergedTail, convolution
 
 
 def in_place(form: InferenceForm) -> int:
@@ -49,16 +49,29 @@ def _mish(chain: Chain, position: int) -> tuple[int, Chain] | None:
 
 
 def strided_shuffle(form: InferenceForm) -> int:
-    """The last pixel shuffle as one strided copy; return the number of places."""
+    """Pixel shuffles as strided copies, those between layers into channels-last; return the number of places."""
+    count = 0
     if isinstance(form.shuffle, nn.PixelShuffle):
-        form.shuffle = Shuffle(form.shuffle.upscale_factor)
-        return 1
-    return rewrite(form.tail, _shuffle)
+        form.shuffle, count = Shuffle(form.shuffle.upscale_factor), 1
+    steps = list(form.tail)
+    if steps and isinstance(steps[-1], nn.PixelShuffle):
+        replace_all(form.tail, [*steps[:-1], Shuffle(steps[-1].upscale_factor)])
+        count += 1
+    after, matched = rewritten(list(form.tail), _inner_shuffle)
+    replace_all(form.tail, after)
+    return count + matched
 
 
-def _shuffle(chain: Chain, position: int) -> tuple[int, Chain] | None:
-    module = chain[position]
-    return (1, [Shuffle(module.upscale_factor)]) if isinstance(module, nn.PixelShuffle) else None
+def _inner_shuffle(chain: Chain, position: int) -> tuple[int, Chain] | None:
+    found = pair(chain, position)
+    if found is None or not isinstance(found[0], nn.Conv2d) or not isinstance(found[1], nn.PixelShuffle):
+        return None
+    layer, scale = found[0], found[1].upscale_factor
+    if layer.groups > 1:
+        return (2, [PhaseFilters(layer, scale)]) if layer.groups == layer.in_channels and layer.bias is None else None
+    order = torch.arange(layer.out_channels).view(-1, scale**2).t().flatten()
+    bias = None if layer.bias is None else layer.bias.detach()[order]
+    return 2, [convolution(layer.weight.detach()[order], bias), PhaseMajorShuffle(scale)]
 
 
 def channels_last(form: InferenceForm) -> int:

@@ -1,0 +1,170 @@
+"""The inference form equals the network: every layout, every pass, borders included."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from pathlib import Path
+from typing import get_args
+
+import pytest
+import torch
+
+import paragon_arch
+from benchmarks.reference import reference_form
+from paragon_arch.errors import InvalidOptionError, ParagonWarning
+from paragon_engine.inference import PASSES, InferenceForm, Target, inference_form
+from tests.engine.inference_cases import CASES, build, worst_difference
+from tests.golden import NAMES, read
+
+DOUBLE, SINGLE = 2e-6, 1e-4
+
+NEEDS = {"context_in_place": ["layer_scale_fold"], "norm_moments": ["layer_scale_fold"]}
+"""Passes that only match what others leave."""
+
+APPLIES = {
+    "static_kernels": "magic-x2",
+    "layer_scale_fold": "release-photo-x2",
+    "gain_fold": "release-realtime-x2",
+    "norm_affine_fold": "release-pro-x4",
+    "tail_polyphase": "magic-hr-x2",
+    "tail_merged": "release-stream-x3",
+    "base_merged": "rgbgate-stream-x2",
+    "norm_moments": "v1-magic-x2",
+    "context_in_place": "magic-x3",
+    "mish_rational": "v1-pixelshuffle-x2",
+    "in_place": "release-realtime-x2",
+    "strided_shuffle": "v6-nano-x4",
+    "channels_last": "hybrid-gn-x2",
+}
+"""One case for each pass, where it must find something to do."""
+
+
+@pytest.mark.parametrize("target", get_args(Target))
+@pytest.mark.parametrize("case", CASES)
+def test_all_passes_together(case: str, target: Target) -> None:
+    network = build(case)
+    assert worst_difference(network, inference_form(network, target=target), torch.float64) <= DOUBLE
+    single = copy.deepcopy(network).float()
+    assert worst_difference(single, inference_form(single, target=target), torch.float32) <= SINGLE
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_no_pass_at_all_is_the_network(case: str) -> None:
+    network = build(case)
+    form = inference_form(network, passes=[])
+    assert form.applied == {}
+    assert worst_difference(network, form, torch.float64) <= DOUBLE
+
+
+@pytest.mark.parametrize("name", [step.name for step in PASSES])
+def test_each_pass_alone(name: str) -> None:
+    network = build(APPLIES[name])
+    form = inference_form(network, passes=[name, *NEEDS.get(name, [])])
+    assert form.applied[name] > 0
+    assert worst_difference(network, form, torch.float64) <= DOUBLE
+
+
+@pytest.mark.parametrize("name", [step.name for step in PASSES])
+def test_each_pass_can_be_left_out(name: str) -> None:
+    network = build(APPLIES[name])
+    form = inference_form(network, passes=[step.name for step in PASSES if step.name != name])
+    assert name not in form.applied
+    assert worst_difference(network, form, torch.float64) <= DOUBLE
+
+
+def test_the_expected_passes_apply() -> None:
+    form = inference_form(build("release-realtime-x2"))
+    assert form.applied.keys() == {
+        "layer_scale_fold", "gain_fold", "tail_merged", "base_merged", "in_place", "strided_shuffle", "channels_last"
+    }  # fmt: skip
+    assert "tail_merged" not in inference_form(build("magic-hr-x2")).applied  # its head is not linear
+
+
+def test_frames_of_both_kinds_are_exact_on_every_small_size() -> None:
+    network = build("magic-x2")
+    forms = [inference_form(network, target=target) for target in get_args(Target)]
+    for height in range(1, 9):
+        for width in range(1, 9):
+            image = torch.rand(1, 3, height, width, dtype=torch.float64)
+            expected = network(image)
+            for form in forms:
+                torch.testing.assert_close(form(image), expected, rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("case", ["v1-magic-x2", "magic-x2", "release-photo-x2"])
+def test_the_network_is_left_alone(case: str) -> None:
+    network = build(case)
+    before = copy.deepcopy(network.state_dict())
+    form = inference_form(network)
+    image = torch.rand(1, 3, 9, 9, dtype=torch.float64)
+    kept = image.clone()
+    form(image)
+    after = network.state_dict()
+    assert before.keys() == after.keys()
+    assert all(torch.equal(before[key], after[key]) for key in before)
+    assert torch.equal(image, kept)
+    assert not any(parameter.requires_grad for parameter in form.parameters())
+
+
+def test_a_fused_network_gives_the_same_form() -> None:
+    network = build("v1-magic-x2")
+    fused = paragon_arch.fuse(network)
+    image = torch.rand(1, 3, 12, 10, dtype=torch.float64)
+    torch.testing.assert_close(inference_form(network)(image), inference_form(fused)(image), rtol=0, atol=1e-12)
+
+
+def test_a_mean_far_from_zero_does_not_spoil_the_moments() -> None:
+    """The variance must not come out as the difference of two large numbers."""
+    network = build("v1-pixelshuffle-x2").float()
+    conv_in = network.get_submodule("conv_in")
+    conv_in.get_parameter("bias").data += 100
+    expected = copy.deepcopy(network).double()
+    image = torch.rand(1, 3, 24, 24)
+    exact = expected(image.double())
+    error = (inference_form(network)(image) - exact).abs().max().item()
+    before = (network(image) - exact).abs().max().item()
+    assert error <= 3 * before
+
+
+def test_large_activations_do_not_break_mish() -> None:
+    network = build("v1-pixelshuffle-x2").float()
+    for name, parameter in network.named_parameters():
+        if "project_in_g.bias" in name:
+            parameter.data += torch.linspace(-200, 200, parameter.numel())
+    assert worst_difference(network, inference_form(network), torch.float32) <= SINGLE
+
+
+def test_video_features_pass_through() -> None:
+    network = build("release-realtime-x2")
+    form = inference_form(network)
+    image, previous = (torch.rand(1, c, 10, 14, dtype=torch.float64) for c in (3, 16))
+    expected = network(image, previous, feature_tap=True, blend=0.4)
+    found = form(image, previous, feature_tap=True, blend=0.4)
+    for ours, theirs in zip(found, expected, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-9)
+
+
+def test_unknown_passes_are_refused() -> None:
+    with pytest.raises(InvalidOptionError, match=r"tail_mergd.*tail_merged"):
+        inference_form(build("release-realtime-x2"), passes=["tail_mergd"])
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_reference_form_is_the_network(case: str) -> None:
+    network = build(case)
+    assert worst_difference(network, reference_form(network), torch.float64) <= DOUBLE
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_golden_outputs(name: str, shared: Path) -> None:
+    golden = read(shared / "golden" / f"{name}.safetensors")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ParagonWarning)  # flags that are kept on request
+        network = paragon_arch.load(golden.state, tracked="keep", **golden.options).model
+    form = inference_form(network)
+    assert isinstance(form, InferenceForm)
+    for image, expected in golden.pairs():
+        with torch.no_grad():
+            scale = expected.abs().max().clamp(min=1)
+            assert ((form(image) - expected).abs().max() / scale).item() <= SINGLE
