@@ -127,15 +127,22 @@ class ParagonSR2DualPath(SRNetwork):
         if self.traits.global_statistics:
             return None
         groups = sum(module.radius for module in self.modules() if isinstance(module, MultiScaleGroup))
-        return 1 + sum(block.radius for block in self._blocks()) + groups + self.tail_radius()
+        body = 1 + sum(block.radius for block in self._blocks()) + groups  # conv_in is one pixel
+        return max(body + self._detail_radius(), self._base_radius())
 
     def tail_radius(self) -> int:
-        """Reach of what follows the body, from `conv_fuse` on, in input pixels; also of the base and its gate."""
-        gate = 0 if self.content_processor is None else self.content_processor.radius
-        image_gate = self.revision.image_gate
-        detail = 1 + (0 if image_gate else gate) + -(-self._upsampling_radius() // self.scale)
-        base = self.base_upsampler.radius + -(-2 // self.scale)
-        return max(detail, base, gate + 1 if image_gate else 0)
+        """Reach in input pixels of all that follows the body: from `conv_fuse` on, and the base and its gate."""
+        return max(self._detail_radius(), self._base_radius())
+
+    def _detail_radius(self) -> int:
+        gate = self.content_processor
+        feature_gate = 0 if gate is None or self.revision.image_gate else gate.radius
+        return 1 + feature_gate + -(-self._upsampling_radius() // self.scale)  # conv_fuse is one pixel
+
+    def _base_radius(self) -> int:
+        gate = self.content_processor
+        image_gate = 0 if gate is None or not self.revision.image_gate else gate.radius + 1
+        return max(self.base_upsampler.radius + -(-2 // self.scale), image_gate)
 
     def _upsampling_radius(self) -> int:
         """Reach of the detail upsampler and conv_out in output pixels."""

@@ -14,8 +14,8 @@ from typing import Any
 
 import torch
 
-from paragon_arch.files.atomic import atomic_path
 from paragon_arch.errors import ParagonError
+from paragon_arch.files.atomic import atomic_path
 from paragon_arch.networks.base import SRNetwork
 
 from ..packages import installed, version

@@ -1,7 +1,7 @@
 """The benchmark: forms and backends of a network side by side, measured in turns in one run."""
 
+from .plot import svg
 from .report import as_json, conditions, markdown, table
 from .run import Case, Options, Report, Row, benchmark
-from .plot import svg
 
 __all__ = ["Case", "Options", "Report", "Row", "as_json", "benchmark", "conditions", "markdown", "svg", "table"]

@@ -58,7 +58,7 @@ def test_shares_of_the_ceilings(report: Report) -> None:
     row = report.cases[0].rows[0]
     flops = work(reference_form(network()), torch.zeros(1, 3, 24, 24)).flops
     assert row.gemm_share == pytest.approx(flops / row.median / report.ceilings["gemm"])
-    assert row.copy_share is not None and 0 < row.copy_share
+    assert row.copy_share is not None and row.copy_share > 0
     assert all(row.copy_share is None for row in report.cases[0].rows if row.backend != "torch")
 
 
