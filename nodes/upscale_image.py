@@ -9,8 +9,7 @@ from spandrel import ImageModelDescriptor
 from torch import Tensor
 
 from paragon_arch.errors import InvalidOptionError
-from paragon_engine.memory import estimate_peak
-from paragon_engine.tiling import AUTO_TILE, TileSize
+from paragon_engine.tiling import TileSize, memory_needed
 from paragon_engine.upscale import UpscaleSettings
 
 from . import host
@@ -96,7 +95,7 @@ class UpscaleImage:
         device = host.device()
         ladder = precisions(upscale_model, precision, device)
         if device.type != "cpu":
-            host.make_room(memory_needed(upscale_model, image, side))
+            host.make_room(memory_needed(upscale_model, image[:1, ..., :3].movedim(-1, 1), side))
         try:
             worker = Worker(upscale_model, device, ladder)
             return upscale_batch(
@@ -104,13 +103,6 @@ class UpscaleImage:
             )
         finally:
             host.release_memory()
-
-
-def memory_needed(model: ImageModelDescriptor[Any], image: Tensor, tile: TileSize) -> int:
-    """Bytes to ask ComfyUI for: what one tile needs, so that other models stay where they are if they can."""
-    side = AUTO_TILE if tile == "auto" else tile or max(image.shape[1:3])
-    rows, columns = min(side, image.shape[1]), min(side, image.shape[2])
-    return estimate_peak(model.model, image.new_empty((1, 3, 1, 1)).expand(1, 3, rows, columns), scale=model.scale)
 
 
 def _inputs() -> dict[str, tuple[Any, ...]]:

@@ -15,11 +15,9 @@ from torch import Tensor
 from paragon_arch.errors import InvalidOptionError, OutputExistsError
 
 from .alpha import bleed, within_neighbourhood
-from .exact import upscale_tensor
 from .images import MAX_PIXELS, Picture, Pixels, check_output, has_transparency, read_image, write_image
-from .plan import Tiling
 from .progress import Progress
-from .tiling import TileSize
+from .tiling import TileSize, Tiling, upscale_tensor
 
 MAX_OUTSCALE = 64.0
 """Largest output factor; beyond it a typing error is likelier than a wish."""
@@ -30,11 +28,11 @@ class UpscaleSettings:
     """How to upscale."""
 
     tile: TileSize = "auto"
-    """See `paragon_engine.exact.upscale_tensor`."""
+    """See `paragon_engine.tiling.upscale_tensor`."""
     tiling: Tiling = "exact"
-    """See `paragon_engine.exact.upscale_tensor`."""
+    """See `paragon_engine.tiling.upscale_tensor`."""
     overlap: int | None = None
-    """See `paragon_engine.exact.upscale_tensor`."""
+    """See `paragon_engine.tiling.upscale_tensor`."""
     outscale: float | None = None
     """Output pixels per input pixel; None for the model's own scale. The model's result is resized to it."""
     size: tuple[int, int] | None = None

@@ -13,9 +13,9 @@ from paragon_arch.errors import CancelledError
 from paragon_arch.networks.base import SRNetwork
 from paragon_arch.networks.programs import convolutional, stages_of
 from paragon_arch.networks.stages import Program
-from paragon_engine.buffers import Limits, Store
 from paragon_engine.progress import Progress
-from paragon_engine.streaming import Streamer
+from paragon_engine.tiling.buffers import Limits, Store
+from paragon_engine.tiling.streaming import Streamer
 from tests.engine.exact_models import NETWORKS, build, image, load_golden
 from tests.golden import NAMES, read
 

@@ -21,7 +21,36 @@ from tests.golden import read
 
 TOLERANCE = 1e-4
 
-EXPORTED = ["v1-ln_tiny_x2", "v1-magic_custom24_x4_b2", "v1-nearest_custom20_x3", "v1-pixelshuffle_custom20_x3_b2", "v1-prels_custom24_x4", "v2-atd-norm1d_photo-shrunk16_x2", "v2-dualpath-rgbgate_stream_x4", "v2-dualpath-rgbgate_photo-shrunk16_x2", "v2-dualpath-v6_photo-shrunk16_ws8_x4_b2", "v2-dualpath-v6_realtime_x4", "v2-dualpath-v7_stream_x4", "v2-dualpath-v8_realtime_x2", "v2-dynamic_custom16_x4_full_b2", "v2-hybrid-attn-global_nano_x2", "v2-hybrid-dense_nano_x2", "v2-hybrid-gn_nano_x2", "v2-hybrid-rms_tiny_x2", "v2-magic-hr_xs_x4_a0.5", "v2-magic-reparam_custom20_x2", "v2-magic_nano_x2_a1.0", "v2-pixelshuffle_custom16_x4_b2", "v2-release_photo-shrunk16_x3", "v2-release_pro-shrunk16_ws8_x4_b2", "v2-release_realtime_x2", "v2-release_stream_x4", "v2-static_micro_x2", "v2-v10_stream_x3", "v2-v9a_stream_x2"]
+EXPORTED = [
+    "v1-ln_tiny_x2",
+    "v1-magic_custom24_x4_b2",
+    "v1-nearest_custom20_x3",
+    "v1-pixelshuffle_custom20_x3_b2",
+    "v1-prels_custom24_x4",
+    "v2-atd-norm1d_photo-shrunk16_x2",
+    "v2-dualpath-rgbgate_stream_x4",
+    "v2-dualpath-rgbgate_photo-shrunk16_x2",
+    "v2-dualpath-v6_photo-shrunk16_ws8_x4_b2",
+    "v2-dualpath-v6_realtime_x4",
+    "v2-dualpath-v7_stream_x4",
+    "v2-dualpath-v8_realtime_x2",
+    "v2-dynamic_custom16_x4_full_b2",
+    "v2-hybrid-attn-global_nano_x2",
+    "v2-hybrid-dense_nano_x2",
+    "v2-hybrid-gn_nano_x2",
+    "v2-hybrid-rms_tiny_x2",
+    "v2-magic-hr_xs_x4_a0.5",
+    "v2-magic-reparam_custom20_x2",
+    "v2-magic_nano_x2_a1.0",
+    "v2-pixelshuffle_custom16_x4_b2",
+    "v2-release_photo-shrunk16_x3",
+    "v2-release_pro-shrunk16_ws8_x4_b2",
+    "v2-release_realtime_x2",
+    "v2-release_stream_x4",
+    "v2-static_micro_x2",
+    "v2-v10_stream_x3",
+    "v2-v9a_stream_x2",
+]
 """One golden network or more of every layout that can be exported with open sizes, except v2-ultimate (a minute)."""
 
 

@@ -18,8 +18,8 @@ from torch import Tensor
 
 from paragon_arch.errors import InvalidOptionError
 
+from ..progress import Progress, log
 from .memory import fits, is_out_of_memory
-from .progress import Progress, log
 
 TileSize = int | Literal["auto"] | None
 """Side of a tile in input pixels, its context included; 0 or None for the whole image at once."""
@@ -128,7 +128,7 @@ def choose_tile(model: ImageModelDescriptor[Any], x: Tensor, tile: TileSize) -> 
     return tile
 
 
-def upscale_tensor(
+def upscale_overlapping(
     model: ImageModelDescriptor[Any],
     x: Tensor,
     *,

@@ -15,8 +15,8 @@ from torch import Tensor
 
 from paragon_arch.networks.stages import Span
 
+from ..progress import log
 from .memory import free_memory, is_out_of_memory
-from .progress import log
 
 
 class Buffer:

@@ -16,10 +16,10 @@ from torch import Tensor
 
 from paragon_arch.networks.stages import Map, Operand, Program, Region, Span, Stage, Value, Whole
 
+from ..progress import Progress, log
 from .buffers import Buffer, Store
 from .groups import Group, Rectangle, cut, group_stages, span
 from .memory import AllocationCounter, is_out_of_memory
-from .progress import Progress, log
 
 MIN_TILE = 16
 """Running out of memory does not shrink tiles below this."""

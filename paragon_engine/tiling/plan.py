@@ -15,18 +15,15 @@ from paragon_arch.networks.base import SRNetwork
 from paragon_arch.networks.programs import convolutional, stages_of
 from paragon_arch.networks.stages import Program
 
+from ..progress import log
 from . import memory
 from .buffers import Limits, Store
-from .progress import log
+from .overlap import AUTO_TILE, MIN_TILE, TileSize
 from .streaming import MIN_TILE as SMALLEST
 from .streaming import Streamer
-from .tiling import MIN_TILE, TileSize
 
 Tiling = Literal["exact", "overlap"]
 """Whether tiles give the result of the whole image, or an approximation with feathered seams."""
-
-AUTO_TILE = 512
-"""Largest tile that "auto" takes: a larger one gains next to nothing."""
 
 
 @dataclass(frozen=True)
@@ -122,6 +119,20 @@ def make_plan(
         return Plan("exact", tile)
     log.warning('exact tiles are not known for this model: running untiled; tiling "overlap" would approximate it')
     return untiled
+
+
+def memory_needed(model: ImageModelDescriptor[Any], x: Tensor, tile: TileSize = "auto") -> int:
+    """Predicted bytes at the peak of a run on a batch ``x`` (N, C, H, W), as `make_plan` would do it on an empty device.
+
+    An overlapping tile is taken for an untiled run of its size.
+    """
+    whole = max(x.shape[-2:])
+    side = min(whole, AUTO_TILE if tile == "auto" else tile or whole)
+    if side < whole and can_tile_exactly(model, x):
+        need = streaming_need(model.model, (1, *x.shape[1:]), model.scale, model.dtype, side)
+        return need.tile + need.maps
+    shape = (1, x.shape[1], min(side, x.shape[2]), min(side, x.shape[3]))
+    return memory.untiled_peak(plain(model.model), shape, model.dtype)
 
 
 def fitting_tile(model: ImageModelDescriptor[Any], x: Tensor, budget: float) -> int:

@@ -10,13 +10,13 @@ from torch import Tensor
 
 from paragon_arch.errors import InvalidOptionError
 
-from . import tiling as overlapping
+from ..progress import Progress, log
+from . import overlap as overlapping
 from .buffers import Store, limits_for
 from .memory import is_out_of_memory
+from .overlap import TileSize
 from .plan import Plan, Tiling, can_tile_exactly, make_plan, program_for, streaming_need
-from .progress import Progress, log
 from .streaming import OnRegion, Streamer
-from .tiling import TileSize
 
 
 def upscale_tensor(
@@ -57,7 +57,7 @@ def upscale_tensor(
     plan = make_plan(model, x, tile=tile, tiling=tiling)
     if plan.kind == "overlap" or (plan.kind == "untiled" and tiling == "overlap"):
         size = 0 if plan.kind == "untiled" else plan.tile
-        return overlapping.upscale_tensor(model, x, tile=size, overlap=overlap, progress=progress)
+        return overlapping.upscale_overlapping(model, x, tile=size, overlap=overlap, progress=progress)
     with torch.inference_mode():
         if plan.kind == "untiled":
             result = _untiled(model, x, progress)

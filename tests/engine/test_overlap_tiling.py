@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from paragon_arch.errors import CancelledError, InvalidOptionError
-from paragon_engine import memory
 from paragon_engine.progress import Progress
-from paragon_engine.tiling import (
+from paragon_engine.tiling import memory
+from paragon_engine.tiling.overlap import (
     AUTO_TILE,
     choose_tile,
     default_overlap,
@@ -21,7 +21,7 @@ from paragon_engine.tiling import (
     is_out_of_memory,
     receptive_field,
     spans,
-    upscale_tensor,
+    upscale_overlapping,
 )
 from tests.engine_models import descriptor
 
@@ -32,16 +32,16 @@ SIZES = [(97, 131), (1, 80), (80, 1), (64, 64), (65, 64), (33, 200), (1, 1)]
 @pytest.mark.parametrize("tile", [32, 47, 64])
 def test_tiles_with_the_default_overlap_equal_the_untiled_result(size: tuple[int, int], tile: int) -> None:
     model, x = descriptor(), torch.rand(1, 3, *size, generator=torch.Generator().manual_seed(1))
-    untiled = upscale_tensor(model, x, tile=0)
+    untiled = upscale_overlapping(model, x, tile=0)
     assert untiled.shape == (1, 3, size[0] * 2, size[1] * 2)
-    assert (upscale_tensor(model, x, tile=tile) - untiled).abs().max() <= 1e-6
+    assert (upscale_overlapping(model, x, tile=tile) - untiled).abs().max() <= 1e-6
 
 
 def test_too_small_an_overlap_changes_the_result_and_says_so(caplog: pytest.LogCaptureFixture) -> None:
     model, x = descriptor(), torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(1))
     with caplog.at_level(logging.INFO, logger="paragonsr"):
-        tiled = upscale_tensor(model, x, tile=32, overlap=4)
-    difference = (tiled - upscale_tensor(model, x, tile=0)).abs().max()
+        tiled = upscale_overlapping(model, x, tile=32, overlap=4)
+    difference = (tiled - upscale_overlapping(model, x, tile=0)).abs().max()
     assert 1e-4 < difference < 0.1
     assert not is_exact(model, 4)
     assert "approximate" in caplog.text
@@ -51,7 +51,7 @@ def test_windows_stay_on_the_image_grid() -> None:
     """Without shifted windows in play, a tile sees the very windows that the untiled network sees."""
     model = descriptor(variant="photo", window_size=8, num_blocks=1)
     x = torch.rand(1, 3, 160, 40, generator=torch.Generator().manual_seed(1))
-    difference = (upscale_tensor(model, x, tile=128, overlap=69) - upscale_tensor(model, x, tile=0)).abs().max()
+    difference = (upscale_overlapping(model, x, tile=128, overlap=69) - upscale_tensor(model, x, tile=0)).abs().max()
     assert receptive_field(model) is None
     assert difference <= 1e-6
 
@@ -93,9 +93,9 @@ def out_of_memory_above(model: Any, limit: int) -> list[tuple[int, ...]]:
 
 def test_out_of_memory_shrinks_the_tiles_and_loses_nothing(caplog: pytest.LogCaptureFixture) -> None:
     model, x = descriptor(), torch.rand(1, 3, 100, 140, generator=torch.Generator().manual_seed(1))
-    untiled = upscale_tensor(model, x, tile=0)
+    untiled = upscale_overlapping(model, x, tile=0)
     worked = out_of_memory_above(model, 34 * 34)
-    assert (upscale_tensor(model, x, tile=128) - untiled).abs().max() <= 1e-6
+    assert (upscale_overlapping(model, x, tile=128) - untiled).abs().max() <= 1e-6
     assert len(worked) > 9
     sizes = [int(text) for text in re.findall(r"going on with tiles of (\d+)", caplog.text)]
     assert sizes == sorted(set(sizes), reverse=True)  # never a second attempt at a size that failed
@@ -106,7 +106,7 @@ def test_out_of_memory_at_the_smallest_tile_raises() -> None:
     model = descriptor()
     out_of_memory_above(model, 0)
     with pytest.raises(MemoryError, match="even with tiles"):
-        upscale_tensor(model, torch.rand(1, 3, 64, 64), tile=64)
+        upscale_overlapping(model, torch.rand(1, 3, 64, 64), tile=64)
 
 
 def test_other_errors_of_the_network_are_not_swallowed() -> None:
@@ -117,7 +117,7 @@ def test_other_errors_of_the_network_are_not_swallowed() -> None:
 
     model.model.forward = broken
     with pytest.raises(RuntimeError, match="shape mismatch"):
-        upscale_tensor(model, torch.rand(1, 3, 64, 64), tile=32)
+        upscale_overlapping(model, torch.rand(1, 3, 64, 64), tile=32)
 
 
 @pytest.mark.parametrize("error", [MemoryError(), RuntimeError("CUDA out of memory. Tried ..."), RuntimeError("x")])
@@ -139,7 +139,7 @@ def test_auto_is_untiled_while_it_fits(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("option", [{"tile": -1}, {"tile": 8}, {"overlap": -1}])
 def test_senseless_options_are_refused(option: dict[str, Any]) -> None:
     with pytest.raises(InvalidOptionError):
-        upscale_tensor(descriptor(), torch.rand(1, 3, 40, 40), **option)
+        upscale_overlapping(descriptor(), torch.rand(1, 3, 40, 40), **option)
 
 
 class _Recorder(Progress):
@@ -156,7 +156,7 @@ class _Recorder(Progress):
 
 def test_progress_counts_every_tile() -> None:
     recorder = _Recorder()
-    upscale_tensor(descriptor(), torch.rand(1, 3, 64, 64), tile=32, progress=recorder)
+    upscale_overlapping(descriptor(), torch.rand(1, 3, 64, 64), tile=32, progress=recorder)
     assert recorder.seen == sorted(recorder.seen)
     assert recorder.seen[-1] == 1
     assert recorder.total == 9
@@ -165,5 +165,5 @@ def test_progress_counts_every_tile() -> None:
 def test_cancelling_stops_at_the_next_tile() -> None:
     recorder = _Recorder(stop_after=2)
     with pytest.raises(CancelledError):
-        upscale_tensor(descriptor(), torch.rand(1, 3, 64, 64), tile=32, progress=recorder)
+        upscale_overlapping(descriptor(), torch.rand(1, 3, 64, 64), tile=32, progress=recorder)
     assert recorder.done == 2
