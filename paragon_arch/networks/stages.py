@@ -2,8 +2,8 @@
 
 A `Program` is built for one image size. Its stages turn feature maps (`Map`) into feature maps, or sum something up
 over a whole map and settle it into a `Value` (the statistics of a norm, a gate). Whoever runs a program
-(`paragon_engine.tiling.streaming`) may cut every stage into tiles of any size: as long as it feeds each tile with the stage's
-halo, on the stage's grid, the result is that of the whole image.
+(`paragon_engine.tiling.streaming`) may cut every stage into tiles of any size: as long as it feeds each tile with the
+stage's halo, on the stage's grid, the result is that of the whole image.
 
 Crops are clipped to the image, never padded, so that a convolution's own zero padding acts at the image's border and
 nowhere else; what it does at an inner border of a crop lies in the halo and is thrown away.

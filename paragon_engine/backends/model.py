@@ -34,9 +34,11 @@ class BackendNetwork(SRNetwork):
 
     @property
     def traits(self) -> Traits:
+        """What the network inside declares."""
         return self.network.traits
 
     def receptive_field(self) -> int | None:
+        """That of the network inside."""
         return self.network.receptive_field()
 
     def forward(self, x: Tensor) -> Tensor:

@@ -64,10 +64,10 @@ def _group(case: Case, top: int, unit: float) -> list[str]:
 def _bar(row: Row, y: int, unit: float) -> list[str]:
     width, base = row.ratio * unit, y + _BAR - 4
     opacity = 1.0 if row.form == "inference" else REFERENCE_OPACITY
+    colour = f'fill="{COLOURS.get(row.backend, OTHER)}" fill-opacity="{opacity}"'
     return [
         _text(_LEFT - 8, base, f"{row.form}, {row.backend}", anchor="end"),
-        f'<rect x="{_LEFT}" y="{y + 1}" width="{width:.1f}" height="{_BAR - 3}" '
-        f'fill="{COLOURS.get(row.backend, OTHER)}" fill-opacity="{opacity}"/>',
+        f'<rect x="{_LEFT}" y="{y + 1}" width="{width:.1f}" height="{_BAR - 3}" {colour}/>',
         _text(_LEFT + width + 5, base, f"{row.ratio:.2f}x"),
     ]
 

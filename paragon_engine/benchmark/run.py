@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import platform
 import statistics
 import time
@@ -137,7 +137,7 @@ def benchmark(
         machine={"processor": processor(), "system": platform.platform(terse=True)},
         device=str(device),
         threads=torch.get_num_threads(),
-        date=datetime.datetime.now(datetime.timezone.utc).date().isoformat(),
+        date=dt.datetime.now(dt.timezone.utc).date().isoformat(),
         versions={name: version(name) for name in ("torch", "onnxruntime", "openvino") if installed(name)},
         ceilings=rates,
         cases=cases,

@@ -122,7 +122,7 @@ def make_plan(
 
 
 def memory_needed(model: ImageModelDescriptor[Any], x: Tensor, tile: TileSize = "auto") -> int:
-    """Predicted bytes at the peak of a run on a batch ``x`` (N, C, H, W), as `make_plan` would do it on an empty device.
+    """Predicted bytes at the peak of a run on a batch ``x`` (N, C, H, W), in tiles where it is larger than one.
 
     An overlapping tile is taken for an untiled run of its size.
     """

@@ -6,7 +6,7 @@ import json
 import statistics
 from pathlib import Path
 from typing import Any
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 import pytest
 import torch
@@ -58,7 +58,8 @@ def test_shares_of_the_ceilings(report: Report) -> None:
     row = report.cases[0].rows[0]
     flops = work(reference_form(network()), torch.zeros(1, 3, 24, 24)).flops
     assert row.gemm_share == pytest.approx(flops / row.median / report.ceilings["gemm"])
-    assert row.copy_share is not None and row.copy_share > 0
+    assert row.copy_share is not None
+    assert row.copy_share > 0
     assert all(row.copy_share is None for row in report.cases[0].rows if row.backend != "torch")
 
 
@@ -104,7 +105,7 @@ def test_json_is_complete(report: Report) -> None:
 
 
 def test_plot_is_well_formed(report: Report) -> None:
-    tree = ElementTree.fromstring(svg(report))
+    tree = ET.fromstring(svg(report))
     texts = [element.text for element in tree.iter("{http://www.w3.org/2000/svg}text")]
     assert "tiny <2x>, 24 x 24" in texts
     bars = [e for e in tree.iter("{http://www.w3.org/2000/svg}rect") if e.get("fill-opacity")]
