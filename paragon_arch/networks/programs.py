@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from torch import nn
 
@@ -46,7 +46,7 @@ def convolutional(network: nn.Module, height: int, width: int) -> Program | None
     form of one of ours.
     """
     measure: Any = getattr(network, "receptive_field", None)
-    radius: int | None = measure() if callable(measure) else None
+    radius = cast("int | None", measure()) if callable(measure) else None
     if radius is None:
         return None
     program = Program(height, width)

@@ -130,6 +130,10 @@ class Region:
         ]
 
 
+Apply = Callable[[Tensor], Tensor] | Callable[[Tensor, Any], Tensor] | Callable[[Tensor, Any, Any], Tensor]
+"""What a stage does to the crops and values that it reads; a map comes first."""
+
+
 @dataclass(frozen=True, eq=False)
 class Stage:
     """One step of a program."""
@@ -181,18 +185,24 @@ class Program:
 
     def map(
         self,
-        apply: Callable[..., Tensor],
+        apply: Apply,
         *reads: Operand,
         halo: int = 0,
         ratio: Fraction | int = 1,
         align: int = 1,
-        located: bool = False,
     ) -> Map:
         """Add a stage in the frame of the image. The operands' crops (or values) are ``apply``'s arguments."""
         ratio = Fraction(ratio)
         source = next(operand for operand in reads if isinstance(operand, Map))
         result = Map(int(source.height * ratio), int(source.width * ratio))
-        self.stages.append(Stage(apply, reads, result, halo=halo, ratio=ratio, align=align, located=located))
+        self.stages.append(Stage(apply, reads, result, halo=halo, ratio=ratio, align=align))
+        return result
+
+    def located(self, apply: Callable[..., Tensor], *reads: Operand, halo: int = 0) -> Map:
+        """Add a stage in the frame of the image. ``apply`` takes the `Region` first."""
+        source = next(operand for operand in reads if isinstance(operand, Map))
+        result = Map(source.height, source.width)
+        self.stages.append(Stage(apply, reads, result, halo=halo, located=True))
         return result
 
     def windows(self, apply: Callable[..., Tensor], *reads: Operand, window: int, shift: int, halo: int = 0) -> Map:
@@ -245,9 +255,9 @@ class Moments:
     @staticmethod
     def settle(total: Tensor, _pixels: int) -> Moments:
         """From the `power_sums` of all tiles."""
-        first, second, count = total.tolist()
-        mean = first / count
-        return Moments(mean, max(second / count - mean * mean, 0.0))
+        count = float(total[2])
+        mean = float(total[0]) / count
+        return Moments(mean, max(float(total[1]) / count - mean * mean, 0.0))
 
     def normalise(self, x: Tensor, eps: float, weight: Tensor | None = None, bias: Tensor | None = None) -> Tensor:
         """``(x - mean) / sqrt(variance + eps) * weight + bias``, in float32 at least."""

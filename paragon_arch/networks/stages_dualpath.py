@@ -55,9 +55,11 @@ def add_attention(program: Program, attention: nn.Module, x: Map) -> Map:
     if isinstance(attention, ConvWindowAttention):
         if max(x.height, x.width) <= attention.window:
             return program.map(attention, x, align=attention.window)
-        return program.windows(
-            lambda region, x: attention.on_grid(region.inside(x)), x, window=attention.window, shift=attention.shift
-        )
+
+        def attend(region: Region, x: Tensor) -> Tensor:
+            return attention.on_grid(region.inside(x))
+
+        return program.windows(attend, x, window=attention.window, shift=attention.shift)
     if isinstance(attention, BiasedWindowAttention):
 
         def apply(region: Region, x: Tensor) -> Tensor:

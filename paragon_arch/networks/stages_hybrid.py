@@ -29,7 +29,11 @@ def add_dense_group(program: Program, group: DenseGroup, x: Map) -> Map:
     outputs = [x]
     for block in group.blocks:
         outputs.append(add_static_block(program, block, outputs[-1]))
-    return program.map(lambda *maps: maps[0] + group.dense_proj(torch.cat(maps, dim=1)), *outputs)
+
+    def project(first: Tensor, *rest: Tensor) -> Tensor:
+        return first + group.dense_proj(torch.cat((first, *rest), dim=1))
+
+    return program.map(project, *outputs)
 
 
 def add_tail(program: Program, network: ParagonSR2Hybrid, body: Map) -> None:
@@ -48,5 +52,5 @@ def content_gain(program: Program, gain: ContentGain) -> Value:
     """The factor of the detail, ``(1, 1, 1, 1)``."""
     local, head = gain.content_analyzer[:6], gain.content_analyzer[7:]
     features = program.map(local, program.image, halo=1 + 2 + 3)
-    weight = head[0].weight
+    weight = head[0].get_parameter("weight")
     return program.channel_means(features, lambda mean: 0.05 + 0.15 * (1 - head(mean.to(weight))))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from torch import Tensor, nn
 
@@ -63,9 +65,7 @@ def add_attention(program: Program, attention: nn.Module, x: Map) -> Map:
     if attention.mode == "window":
         if max(x.height, x.width) <= ATTENTION_WINDOW:
             return program.map(attention, x, align=ATTENTION_WINDOW)
-        return program.map(
-            lambda region, x: attend_overlapping(attention, region, x), x, halo=ATTENTION_WINDOW, located=True
-        )
+        return program.located(partial(attend_overlapping, attention), x, halo=ATTENTION_WINDOW)
     key, value = program.map(attention.key, x), program.map(attention.value, x)
 
     def apply(x: Tensor, keys: Reader, values: Reader) -> Tensor:

@@ -86,7 +86,7 @@ def add_routed_tokens(program: Program, block: UltimateBlock, x: Map) -> Map:
         fine = enlarged(region, attended, coarse)
         return x + block.scale3(fine * routing(block.router3, region, reader, strengths))
 
-    return program.map(apply, x, Whole(coarse), Whole(strengths), located=True)
+    return program.located(apply, x, Whole(coarse), Whole(strengths))
 
 
 def nearest(places: Tensor, length: int, coarse: int) -> Tensor:

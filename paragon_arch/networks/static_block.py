@@ -36,7 +36,7 @@ class ChannelMod(nn.Module):
 
     def gate(self, mean: Tensor) -> Tensor:
         """Factor of each channel from its mean, both ``(N, C, 1, 1)``; any floating type, computed in the weights'."""
-        return self.net(mean.to(self.net[1].weight))
+        return self.net(mean.to(self.net[1].get_parameter("weight")))
 
 
 class SpatialAttention(nn.Module):

@@ -87,7 +87,7 @@ class ParagonBlock(nn.Module):
 
     def gate_from(self, mean: Tensor) -> Tensor:
         """Factor of each channel from its mean, both ``(N, C, 1, 1)``; any floating type, computed in the weights'."""
-        return self.gate(mean.to(self.gate[1].weight))
+        return self.gate(mean.to(self.gate[1].get_parameter("weight")))
 
 
 def inception(channels: int, band: int) -> InceptionContext:
@@ -153,8 +153,8 @@ class BiasedWindowAttention(nn.Module):
     def _attend(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         weight, offset, width = self.qkv.weight, self.qkv.get_parameter("bias"), x.shape[1]
         q = channels_last(F.conv2d(x, weight[:width], offset[:width]))
-        context = self.rattention_context(x) if context is None else context
-        k, v = channels_last(F.conv2d(context, weight[width:], offset[width:])).chunk(2, dim=-1)
+        around: Tensor = self.rattention_context(x) if context is None else context
+        k, v = channels_last(F.conv2d(around, weight[width:], offset[width:])).chunk(2, dim=-1)
         bias = relative_position_bias(self.relative_position_bias_table, self.relative_position_index)
         return attend_in_windows(q, k, v, window=self.window, heads=HEADS, bias=bias)
 

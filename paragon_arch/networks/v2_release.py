@@ -101,7 +101,7 @@ class ChannelAttention(nn.Module):
 
     def gate(self, mean: Tensor) -> Tensor:
         """Factor of each channel from its mean, both ``(N, C, 1, 1)``; any floating type, computed in the weights'."""
-        weight = self.fc[0].weight
+        weight = self.fc[0].get_parameter("weight")
         return torch.sigmoid(self.fc(mean.flatten(1).to(weight)))[:, :, None, None]
 
 

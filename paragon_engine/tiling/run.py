@@ -114,7 +114,8 @@ def _streamed(
     like = torch.empty(0, dtype=model.dtype, device=model.device)
     log.info("exact tiles of %d pixels: equal to the untiled result", plan.tile)
     progress.start(batch)
-    for image, result in zip(x.split(1), out.split(1), strict=True):
+    for index in range(batch):
+        image, result = x[index : index + 1], out[index : index + 1]
 
         def finished(top: int, bottom: int, left: int, right: int, result: Tensor = result) -> None:
             result[..., top:bottom, left:right].clamp_(0, 1)

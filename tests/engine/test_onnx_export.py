@@ -50,7 +50,6 @@ EXPORTED = [
     "v2-static_micro_x2",
     "v2-v10_stream_x3",
     "v2-v9a_stream_x2",
-    ,
 ]
 """One golden network or more of every layout that can be exported with open sizes, except v2-ultimate (a minute)."""
 
