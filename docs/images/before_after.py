@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
@@ -27,8 +28,8 @@ def enlarge(small: Image.Image) -> Image.Image:
     """Enlarge by the included model."""
     model = paragon_arch.load(find_model())
     pixels = torch.from_numpy(np.asarray(small, np.float32) / 255).permute(2, 0, 1)[None]
-    result = model(pixels)[0].permute(1, 2, 0).numpy()
-    return Image.fromarray((result * 255).round().astype(np.uint8))
+    result: NDArray[np.float32] = model(pixels)[0].permute(1, 2, 0).numpy()
+    return Image.fromarray(np.round(result * 255).astype(np.uint8))
 
 
 def main() -> None:

@@ -40,8 +40,7 @@ def test_our_node_stands_beside_cores(server: Server) -> None:
     assert ours["output"] == ["UPSCALE_MODEL", "STRING"]
     for loader in ("ParagonSRLoadModel", "UpscaleModelLoader"):
         form, *rest = nodes[loader]["input"]["required"]["model_name"]
-        listed = form if isinstance(form, list) else rest[0]["options"]
-        assert {RANDOM, SHIPPED} <= set(listed)
+        assert {RANDOM, SHIPPED} <= set(rest[0]["options"] if form == "COMBO" else form)
 
 
 @pytest.mark.parametrize("loader", ["UpscaleModelLoader", "ParagonSRLoadModel"])

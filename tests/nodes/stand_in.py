@@ -47,11 +47,24 @@ class Host:
             return path
 
         models = folder("models/upscale_models")
+
+        def names(_kind: str) -> list[str]:
+            return sorted(file.name for file in models.iterdir())
+
+        def full_path(_kind: str, name: str) -> str:
+            return str(models / name)
+
+        def folders(_kind: str) -> list[str]:
+            return [str(models)]
+
+        def patcher(model: object, **devices: torch.device) -> SimpleNamespace:
+            return SimpleNamespace(model=model, **devices)
+
         return {
             "folder_paths": {
-                "get_filename_list": lambda _kind: sorted(file.name for file in models.iterdir()),
-                "get_full_path_or_raise": lambda _kind, name: str(models / name),
-                "get_folder_paths": lambda _kind: [str(models)],
+                "get_filename_list": names,
+                "get_full_path_or_raise": full_path,
+                "get_folder_paths": folders,
                 "get_output_directory": lambda: str(folder("output")),
                 "get_temp_directory": lambda: str(self.base / "temp"),
             },
@@ -63,7 +76,7 @@ class Host:
                 "soft_empty_cache": self.release,
                 "throw_exception_if_processing_interrupted": self.check,
             },
-            "comfy.model_patcher": {"ModelPatcher": lambda model, **devices: SimpleNamespace(model=model, **devices)},
+            "comfy.model_patcher": {"ModelPatcher": patcher},
         }
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from nodes import NODE_CLASS_MAPPINGS, NODE_DISPLAY_NAME_MAPPINGS
+from nodes.host import Inputs
 
 LANGUAGES = ("en", "zh", "ja", "de", "fr")
 
@@ -56,7 +57,8 @@ def test_translations_are_complete(root: Path, definitions: dict[str, Any], lang
 def test_every_choice_is_explained_in_every_language(root: Path, host: object) -> None:
     assert host is not None
     for key, node in NODE_CLASS_MAPPINGS.items():
-        for part in node.INPUT_TYPES().values():  # pyright: ignore[reportAttributeAccessIssue]
+        inputs: Inputs = cast(Any, node).INPUT_TYPES()
+        for part in inputs.values():
             for name, form in part.items():
                 default = form[1].get("default")
                 if isinstance(form[0], list) and isinstance(default, str):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
@@ -54,13 +54,17 @@ def test_tiles_of_a_chosen_size_give_the_same_picture() -> None:
     torch.testing.assert_close(upscale(model, image, tile="128")[0], engine(model, image), rtol=0, atol=1e-5)
 
 
+def hooks(module: nn.Module) -> int:
+    return len(cast("dict[int, object]", module._forward_pre_hooks))  # pyright: ignore[reportPrivateUsage]
+
+
 @pytest.mark.usefixtures("host")
 def test_the_shared_model_stays_as_it_is() -> None:
     model = descriptor()
     weights = {key: tensor.clone() for key, tensor in model.model.state_dict().items()}
     upscale(model, pictures(), precision="bf16" if model.supports_bfloat16 else "fp32")
     assert all(torch.equal(weights[key], tensor) for key, tensor in model.model.state_dict().items())
-    assert not any(module._forward_pre_hooks for module in model.model.modules())  # pyright: ignore[reportPrivateUsage]
+    assert not any(hooks(module) for module in model.model.modules())
 
 
 @pytest.mark.usefixtures("host")

@@ -57,7 +57,11 @@ def main() -> None:
     for name in ("nodes", "folder_paths"):
         sys.modules[name] = types.ModuleType(name, "the host's own")
     added: list[tuple[str, str]] = []
-    vars(sys.modules["folder_paths"])["add_model_folder_path"] = lambda kind, folder: added.append((kind, folder))
+
+    def add_model_folder_path(kind: str, folder: str) -> None:
+        added.append((kind, folder))
+
+    vars(sys.modules["folder_paths"])["add_model_folder_path"] = add_model_folder_path
     if arguments.block:
         sys.modules[arguments.block] = None  # pyright: ignore[reportArgumentType]  (Python's way to forbid an import)
     if arguments.preload:
