@@ -18,7 +18,7 @@ from .wheels import library_folder
 NAME = "paragonsr_drop_in.py"
 MARK = "# Written by `paragonsr chainner install`; `paragonsr chainner uninstall` removes it.\n"
 TEMPLATE = '''\
-"""Makes chaiNNer load ParagonSR models. chaiNNer imports every module of this folder."""
+"""Makes chaiNNer load ParagonSR models and have our nodes. chaiNNer imports every module of this folder."""
 
 import importlib.util
 import sys
@@ -45,11 +45,14 @@ def load(name):
         raise
 
 
-load("paragon_arch")
+for name in ("paragon_arch", "paragon_engine", "paragon_chainner"):
+    load(name)
 
 from paragon_arch import register  # noqa: E402
+from paragon_chainner.nodes import add_nodes  # noqa: E402
 
 register()
+add_nodes()
 '''
 
 

@@ -1,12 +1,13 @@
-"""Make spandrel know the family wherever this package is installed; called by every start of that Python.
+"""Make spandrel know the family, and chaiNNer our nodes; called by every start of the Python that this is installed in.
 
 A start-up file beside the packages (``paragonsr.pth``, from Python 3.15 on ``paragonsr.start``) calls `install`. That
-puts one finder into `sys.meta_path`, which waits for two modules:
+puts one finder into `sys.meta_path`, which waits for three modules:
 
 1. ``spandrel`` has been imported: import ``paragon_arch.spandrel_support``.
 2. ``paragon_arch.spandrel_support`` has been imported: call its ``register``.
+3. ``packages.chaiNNer_pytorch.pytorch`` has been imported, where chaiNNer makes its groups of PyTorch nodes: add ours.
 
-They are two steps because our own module imports spandrel: when it is the one that was asked for, step 1 finds it
+The first two are apart because our own module imports spandrel: when it is the one that was asked for, step 1 finds it
 half-imported and leaves the rest to step 2.
 
 At start-up only `sys` is needed. Whatever goes wrong later is one line in the log; the import that was asked for goes
@@ -76,7 +77,7 @@ def _log(error: BaseException) -> None:
         import logging
 
         logging.getLogger("paragonsr").warning(
-            "ParagonSR models will not load: %s: %s. Reinstall or uninstall comfyui-paragonsr (%s -m pip).",
+            "ParagonSR is not fully available: %s: %s. Reinstall or uninstall comfyui-paragonsr (%s -m pip).",
             type(error).__name__,
             error,
             sys.executable,
@@ -93,8 +94,18 @@ def _register(support: "ModuleType") -> None:
     support.register()
 
 
+def _add_nodes(_: "ModuleType") -> None:
+    from importlib.util import find_spec
+
+    if find_spec("spandrel") is not None:  # chaiNNer installs it at the user's wish, and shows no PyTorch nodes before
+        from paragon_chainner.nodes import add_nodes
+
+        add_nodes()
+
+
 ACTIONS: "dict[str, Callable[[ModuleType], object]]" = {
     "spandrel": _import_support,
     "paragon_arch.spandrel_support": _register,
+    "packages.chaiNNer_pytorch.pytorch": _add_nodes,
 }
 """What is done after which import."""

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import sysconfig
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hook_environment import SPANDREL, SUPPORT, Environment
@@ -183,7 +184,7 @@ def test_a_wheel_that_was_asked_for_is_refused_without_pip(app: Installation, en
 def test_obstacles(app: Installation, environment: Environment) -> None:
     state = examine(environment.python)
     assert obstacle(state) is None
-    changes: list[tuple[dict[str, object], str]] = [
+    changes: list[tuple[dict[str, Any], str]] = [
         ({"version": (3, 9, 1)}, "older than 3.10"),
         ({"pip": False}, "no pip"),
         ({"managed": True}, "operating system"),

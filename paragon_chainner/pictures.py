@@ -1,0 +1,30 @@
+"""chaiNNer's images as ours, and back.
+
+chaiNNer's are float32 arrays in 0..1, ``(H, W)`` or ``(H, W, C)`` with C = 1, 3 or 4 in the order blue, green, red,
+alpha.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from paragon_engine.images import Picture
+
+
+def to_picture(image: NDArray[np.float32]) -> Picture:
+    """A copy of one of chaiNNer's images."""
+    pixels: NDArray[np.float32] = np.clip(image, 0, 1, dtype=np.float32)  # always a new array
+    if pixels.ndim == 2:
+        pixels = pixels[..., None]
+    if pixels.shape[2] == 1:
+        return Picture(pixels)
+    alpha = pixels[..., 3] if pixels.shape[2] == 4 else None
+    return Picture(np.ascontiguousarray(pixels[..., 2::-1]), alpha)
+
+
+def from_picture(picture: Picture) -> NDArray[np.float32]:
+    """An image for chaiNNer; gray without alpha stays gray."""
+    if picture.alpha is None:
+        return picture.pixels[..., 0] if picture.is_gray else np.ascontiguousarray(picture.pixels[..., ::-1])
+    return np.dstack((np.broadcast_to(picture.pixels, (*picture.pixels.shape[:2], 3))[..., ::-1], picture.alpha))
