@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from paragon_arch.errors import InvalidOptionError
-from paragon_engine.images import Picture
+from paragon_engine.pictures import Picture
 from paragon_engine.progress import Progress
 from paragon_engine.upscale import UpscaleSettings
 

@@ -11,8 +11,8 @@ from PIL import Image
 from torch import Tensor
 
 from paragon_arch.errors import InvalidOptionError
-from paragon_engine.images import to_bytes
 from paragon_engine.metrics import Pixels, psnr_y, ssim_y
+from paragon_engine.pictures import to_bytes
 
 from . import host
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from PIL import Image
 
-from paragon_engine.images import Picture, to_bytes
+from paragon_engine.pictures import Picture, to_bytes
 from paragon_engine.progress import Progress
 
 from . import host

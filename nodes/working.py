@@ -16,7 +16,7 @@ from spandrel import ImageModelDescriptor
 from torch import nn
 
 from paragon_arch.errors import InvalidOptionError, InvalidWeightsError
-from paragon_engine.images import Picture
+from paragon_engine.pictures import Picture
 from paragon_engine.progress import Progress, log
 from paragon_engine.upscale import UpscaleSettings, upscale_picture
 

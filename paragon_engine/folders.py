@@ -13,7 +13,7 @@ from spandrel import ImageModelDescriptor
 
 from paragon_arch.errors import CancelledError, ImageError, OutputError, OutputExistsError
 
-from .images import EXTENSIONS, FORMATS
+from .pictures import EXTENSIONS
 from .progress import Progress, log
 from .upscale import UpscaleSettings, upscale_file
 
@@ -130,10 +130,3 @@ def _one(
         summary.failed.append((picture, error))
     else:
         summary.done.append(output)
-
-
-def extension_of(name: str) -> str | None:
-    """Extension with the dot for a format's name on the command line; None for "same"."""
-    if name == "same":
-        return None
-    return next(fmt.extensions[0] for fmt in FORMATS if name in (fmt.name.lower(), fmt.extensions[0][1:]))

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from paragon_arch.errors import InvalidOptionError, OutputExistsError
 
-from .alpha import bleed, within_neighbourhood
-from .images import MAX_PIXELS, Picture, Pixels, check_output, has_transparency, read_image, write_image
+from .pictures import MAX_PIXELS, Picture, Pixels, check_output, has_transparency, read_image, write_image
+from .pictures.alpha import bleed, within_neighbourhood
 from .progress import Progress
 from .tiling import TileSize, Tiling, upscale_tensor
 

@@ -23,7 +23,7 @@ from deploy.cli import COMMANDS, build_parser, main
 from deploy.exit_codes import MEANINGS, ExitCode, exit_code
 from paragon_arch import errors
 from paragon_engine.catalog import find_model, shipped_models
-from paragon_engine.images import read_image
+from paragon_engine.pictures import read_image
 from tests.engine_models import checkpoint, state
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image, ImageCms, ImageOps
 
 from paragon_arch.errors import ImageError, OutputError, OutputExistsError
-from paragon_engine.images import Picture, has_transparency, read_image, write_image
+from paragon_engine.pictures import Picture, has_transparency, read_image, write_image
 
 RNG = np.random.default_rng(0)
 ORIENTATION = 0x0112

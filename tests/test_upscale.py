@@ -11,9 +11,9 @@ import torch
 from PIL import Image
 
 from paragon_arch.errors import CancelledError, ImageError, InvalidOptionError, OutputError, OutputExistsError
-from paragon_engine.alpha import bleed, within_neighbourhood
 from paragon_engine.folders import FolderSummary, plan, upscale_folder
-from paragon_engine.images import Picture, Pixels, read_image, write_image
+from paragon_engine.pictures import Picture, Pixels, read_image, write_image
+from paragon_engine.pictures.alpha import bleed, within_neighbourhood
 from paragon_engine.progress import Progress, TerminalProgress, duration
 from paragon_engine.upscale import UpscaleSettings, upscale_file, upscale_picture
 from tests.engine_models import descriptor

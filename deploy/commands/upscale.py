@@ -99,7 +99,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _file(args: argparse.Namespace, settings: UpscaleSettings, progress: Progress) -> int:
-    from paragon_engine.images import output_format
+    from paragon_engine.pictures import output_format
     from paragon_engine.upscale import refuse_existing, upscale_file
 
     target: Path = args.output / f"{args.input.stem}.png" if args.output.is_dir() else args.output
@@ -115,7 +115,8 @@ def _file(args: argparse.Namespace, settings: UpscaleSettings, progress: Progres
 
 
 def _folder(args: argparse.Namespace, settings: UpscaleSettings, progress: Progress) -> int:
-    from paragon_engine.folders import extension_of, upscale_folder
+    from paragon_engine.folders import upscale_folder
+    from paragon_engine.pictures import extension_of
 
     model, began = _load(args), time.monotonic()
     summary = upscale_folder(

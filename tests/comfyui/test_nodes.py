@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 import paragon_arch
-from paragon_engine.images import read_image
 from paragon_engine.metrics import psnr_y
+from paragon_engine.pictures import read_image
 from paragon_engine.upscale import UpscaleSettings, upscale_picture
 from tests.comfyui.server import Server
 from tests.comfyui.subjects import FUSIBLE, RANDOM, SHIPPED, Levels, assert_saved, expected, saved

@@ -1,0 +1,73 @@
+"""What a picture is in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+Pixels = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class PictureInfo:
+    """What a picture file carries besides its pixels."""
+
+    path: Path | None = None
+    """Where it was read from."""
+    format: str = ""
+    """Pillow's name of the file format; "" if it was not read from a file."""
+    bits: int = 8
+    """Bits per channel in the file, 8 or 16."""
+    icc_profile: bytes | None = None
+    """Profile that describes the colours, if it fits the number of channels."""
+    exif: bytes | None = None
+    """EXIF data without orientation and without tags that describe the old file's structure."""
+    xmp: bytes | None = None
+    """XMP packet, its orientation set to upright and its sizes removed."""
+    iptc: bytes | None = None
+    """Contents of a JPEG's APP13 segment, which holds IPTC data."""
+    dpi: tuple[float, float] | None = None
+    """Pixels per inch for printing."""
+    text: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Text of a PNG: captions, or how a picture was generated."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A still picture in memory."""
+
+    pixels: Pixels
+    """``(H, W, C)`` float32 in 0..1; C is 3 (RGB) or 1 (grayscale). Not premultiplied."""
+    alpha: Pixels | None = None
+    """``(H, W)`` float32 in 0..1, 1 is opaque; None if the file has no transparency."""
+    info: PictureInfo = field(default_factory=PictureInfo)
+    """Everything else."""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(width, height)."""
+        return self.pixels.shape[1], self.pixels.shape[0]
+
+    @property
+    def is_gray(self) -> bool:
+        """There is only one colour channel."""
+        return self.pixels.shape[2] == 1
+
+
+def has_transparency(picture: Picture) -> bool:
+    """Some pixel is not opaque."""
+    return picture.alpha is not None and bool(picture.alpha.min() < 1)
+
+
+def to_bytes(values: Pixels) -> NDArray[np.uint8]:
+    """0..1 to 0..255, rounded to nearest and clipped."""
+    return (values.clip(0, 1) * 255 + 0.5).astype(np.uint8)
+
+
+def to_words(values: Pixels) -> NDArray[np.uint16]:
+    """0..1 to 0..65535, rounded to nearest and clipped."""
+    return (values.clip(0, 1) * 65535 + 0.5).astype(np.uint16)
