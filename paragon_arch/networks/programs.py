@@ -39,16 +39,17 @@ def stages_of(network: nn.Module, height: int, width: int) -> Program | None:
     return None if build is None or network.training else build(network, height, width)
 
 
-def convolutional(network: nn.Module, height: int, width: int) -> Program | None:
+def convolutional(network: nn.Module, height: int, width: int, run: nn.Module | None = None) -> Program | None:
     """A network with a limited receptive field as one stage; None if it has none, or does not say.
 
     The network may be any module with the attribute ``scale`` and the method ``receptive_field``, e.g. a rewritten
-    form of one of ours.
+    form of one of ours. ``run`` is what computes, if it is not the network itself.
     """
     measure: Any = getattr(network, "receptive_field", None)
     radius = cast("int | None", measure()) if callable(measure) else None
     if radius is None:
         return None
     program = Program(height, width)
-    program.map(network, program.image, halo=radius, ratio=int(getattr(network, "scale")))  # noqa: B009 - Any
+    scale = int(getattr(network, "scale"))  # noqa: B009 - Any
+    program.map(network if run is None else run, program.image, halo=radius, ratio=scale)
     return program

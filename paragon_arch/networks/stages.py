@@ -11,13 +11,17 @@ nowhere else; what it does at an inner border of a crop lies in the halo and is 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
+
+
+_BLOCK = 1 << 16
+"""Values that are summed at a time on a CPU."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -172,9 +176,11 @@ class Stage:
 class Program:
     """Stages for an image ``(1, C, height, width)``, in the order they are to run; the last one's map is the result."""
 
-    def __init__(self, height: int, width: int) -> None:
+    def __init__(self, height: int, width: int, *, channels_last: bool = False) -> None:
         self.image = Map(height, width)
         self.stages: list[Stage] = []
+        self.channels_last = channels_last
+        """The stages like their maps pixel by pixel in memory."""
 
     @property
     def output(self) -> Map:
@@ -235,14 +241,30 @@ class Program:
 
 def channel_sums(x: Tensor) -> Tensor:
     """Sum of each channel, ``(1, C, 1, 1)`` float64."""
-    return x.sum(dim=(2, 3), keepdim=True, dtype=_widest(x))
+    if x.device.type not in ("cpu", "meta"):
+        return x.sum(dim=(2, 3), keepdim=True, dtype=_widest(x))
+    total = x.new_zeros(x.shape[1], dtype=torch.float64)
+    for rows in _in_blocks(x):
+        total += rows.double().sum(dim=(0, 2, 3))
+    return total.view(1, -1, 1, 1)
+
+
+def _in_blocks(x: Tensor) -> Iterable[Tensor]:
+    """Rows that fit into the cache together; without contents there is nothing to sum."""
+    return () if x.device.type == "meta" else x.split(max(1, _BLOCK // (x.shape[1] * x.shape[3])), dim=2)
 
 
 def power_sums(x: Tensor) -> Tensor:
     """Sum of the values, sum of their squares, and their number, ``(3,)`` float64."""
     wide = x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
-    total = wide.sum(dtype=_widest(x))
-    return torch.stack((total, wide.square().sum(dtype=_widest(x)), torch.full_like(total, x.numel())))
+    if x.device.type not in ("cpu", "meta"):
+        total, squares = wide.sum(dtype=_widest(x)), wide.square().sum(dtype=_widest(x))
+    else:  # in pieces that stay in the cache, because the library's kernels would convert all of it first
+        total, squares = torch.zeros(2, dtype=torch.float64, device=x.device)
+        for rows in _in_blocks(wide):
+            block = (rows.permute(0, 2, 3, 1) if rows.stride(1) == 1 else rows).double().reshape(-1)
+            total, squares = total + block.sum(), squares + torch.dot(block, block)
+    return torch.stack((total, squares, torch.full_like(total, x.numel())))
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Literal, cast
 
 import torch
-from torch import Tensor
 
 from paragon_arch.errors import InvalidOptionError
 from paragon_arch.loading import Opened
@@ -16,34 +15,10 @@ from ..progress import log
 from . import Backend, Precision, Runner, backend
 from .choose import choose
 from .guard import Guarded, ladder
+from .network import BackendNetwork
+from .pytorch import TorchBackend
 
 PrecisionChoice = Precision | Literal["auto"]
-
-
-class BackendNetwork(SRNetwork):
-    """A network that computes through a runner.
-
-    It keeps the original, whose traits, receptive field, device and parameters are its own.
-    """
-
-    def __init__(self, network: SRNetwork, run: Runner) -> None:
-        super().__init__()
-        self.network, self.run = network, run
-        self.scale, self.hyperparameters, self.alpha = network.scale, network.hyperparameters, network.alpha
-        self.fused, self.fusible, self.minimum_size = network.fused, network.fusible, network.minimum_size
-
-    @property
-    def traits(self) -> Traits:
-        """What the network inside declares."""
-        return self.network.traits
-
-    def receptive_field(self) -> int | None:
-        """That of the network inside."""
-        return self.network.receptive_field()
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Upscale ``(N, C, H, W)`` to ``(N, C, H*scale, W*scale)``, in FP32."""
-        return self.run(x)
 
 
 def with_backend(
@@ -67,7 +42,11 @@ def with_backend(
     item = choose(network, device=device, precision=first) if name == "auto" else backend(name)
     run = make_runner(item, network, device=device, precision=first)
     log.info("backend %s, %s", item.name, first)
-    return ParagonModelDescriptor(Opened(BackendNetwork(network, run), model.layout, model.report))
+    steps = ladder(first, network.traits, ("fp32", "fp16", "bf16"))
+    # in half precision a tile of the whole network is what can be computed again
+    staged = isinstance(item, TorchBackend) and first == "fp32"
+    worker = BackendNetwork(network, run, precisions=steps, staged=staged)
+    return ParagonModelDescriptor(Opened(worker, model.layout, model.report))
 
 
 def default_precision(traits: Traits, device: torch.device) -> Precision:

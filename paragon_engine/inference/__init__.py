@@ -2,5 +2,6 @@
 
 from .build import PASSES, Pass, Target, inference_form
 from .form import InferenceForm
+from .stages import form_stages
 
-__all__ = ["PASSES", "InferenceForm", "Pass", "Target", "inference_form"]
+__all__ = ["PASSES", "InferenceForm", "Pass", "Target", "form_stages", "inference_form"]

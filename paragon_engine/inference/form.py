@@ -53,13 +53,16 @@ class InferenceForm(nn.Module):
         shallow = self.shallow(x)
         if prev_feat is not None:
             shallow = (1 - blend) * shallow + blend * prev_feat
-        out = self.tail(self.deep(shallow))
+        out = self.joined(self.tail(self.deep(shallow)), x)
+        return (out, shallow) if feature_tap else out
+
+    def joined(self, out: Tensor, x: Tensor) -> Tensor:
+        """The result, from that of the tail and the image."""
         if self.image_gate is not None:
             out = out * self._interpolated_gate(x)
         if len(self.base):
             out = out + self.base(x)
-        out = self.shuffle(out)
-        return (out, shallow) if feature_tap else out
+        return self.shuffle(out)
 
     def _interpolated_gate(self, x: Tensor) -> Tensor:
         assert self.image_gate is not None

@@ -159,7 +159,10 @@ class NormedContextStep(nn.Module):
         self.register_buffer("gamma", gamma)
 
     def forward(self, x: Tensor) -> Tensor:
-        scale, shift = norm_as_affine(self.norm, x)
+        return self.given(x, *norm_as_affine(self.norm, x))
+
+    def given(self, x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+        """The same with the norm as `norm_as_affine` gives it."""
         out = torch.addcmul(self.gamma * shift, x, 1 + self.gamma * scale)
         start = self.split[0]
         for layer, width in zip(self.filters, self.split[1:], strict=True):
@@ -186,7 +189,10 @@ class NormedConvs(nn.Module):
         if x.shape[0] != 1:  # weights cannot differ from sample to sample
             x = self.norm(x)
             return [conv(x) for conv in self.convs]
-        scale, shift = norm_as_affine(self.norm, x)
+        return self.given(x, *norm_as_affine(self.norm, x))
+
+    def given(self, x: Tensor, scale: Tensor, shift: Tensor) -> list[Tensor]:
+        """The same for one sample, with the norm as `norm_as_affine` gives it."""
         return [_pointwise(x, conv, scale, shift) for conv in self.convs]
 
 
@@ -208,6 +214,11 @@ class NormedProduct(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         left, right = self.convs(x)
+        return self.rest(left).mul_(right)
+
+    def given(self, x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+        """The same for one sample, with the norm as `norm_as_affine` gives it."""
+        left, right = self.convs.given(x, scale, shift)
         return self.rest(left).mul_(right)
 
 

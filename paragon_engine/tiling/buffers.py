@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import math
 import os
 import shutil
@@ -25,6 +26,10 @@ class Buffer:
     def __init__(self, data: Tensor, kind: str = "device", path: Path | None = None) -> None:
         self.data, self.kind, self.path = data, kind, path
 
+    @property
+    def _format(self) -> torch.memory_format:
+        return torch.channels_last if self.data.stride(1) == 1 else torch.contiguous_format
+
     def crop(self, top: int, bottom: int, left: int, right: int, like: Tensor) -> Tensor:
         """A rectangle on the device and in the type of ``like``; a view where it already is there."""
         return self.data[..., top:bottom, left:right].to(like.device, like.dtype)
@@ -36,7 +41,8 @@ class Buffer:
         if len(pieces) == 1 and pieces[0][2:] == (height, width):
             _, (y, x), _, _ = pieces[0]
             return self.crop(y, y + height, x, x + width, like)
-        crop = like.new_zeros(1, self.data.shape[1], height, width)
+        shape = (1, self.data.shape[1], height, width)
+        crop = torch.empty(shape, dtype=like.dtype, device=like.device, memory_format=self._format).zero_()
         for (top, left), (y, x), h, w in pieces:
             crop[..., top : top + h, left : left + w] = self.data[..., y : y + h, x : x + w]
         return crop
@@ -64,10 +70,27 @@ class Limits:
 
 
 class Store:
-    """Makes buffers, in the fastest memory that has room for them."""
+    """Makes buffers, in the fastest memory that has room for them.
 
-    def __init__(self, device: torch.device, dtype: torch.dtype, limits: Limits, folder: Path | None = None) -> None:
+    Args:
+        device: where the stages work.
+        dtype: of the maps.
+        limits: what may be used of each kind of memory.
+        folder: of the files; None for the system's folder of temporary files.
+        channels_last: maps lie pixel by pixel.
+    """
+
+    def __init__(
+        self,
+        device: torch.device,
+        dtype: torch.dtype,
+        limits: Limits,
+        folder: Path | None = None,
+        *,
+        channels_last: bool = False,
+    ) -> None:
         self._device, self._dtype, self._limits, self._folder = device, dtype, limits, folder
+        self._format = torch.channels_last if channels_last else torch.contiguous_format
         self._used = {"device": 0.0, "host": 0.0}
         self.files = 0
         """Maps that had to go into files so far."""
@@ -100,9 +123,9 @@ class Store:
     def _allocate(self, kind: str, shape: tuple[int, ...]) -> Tensor | None:
         try:
             if kind == "device":
-                return torch.empty(shape, dtype=self._dtype, device=self._device)
+                return torch.empty(shape, dtype=self._dtype, device=self._device, memory_format=self._format)
             pin = self._device.type == "cuda"
-            return torch.empty(shape, dtype=self._dtype, pin_memory=pin)
+            return torch.empty(shape, dtype=self._dtype, pin_memory=pin, memory_format=self._format)
         except (MemoryError, RuntimeError) as error:
             if not is_out_of_memory(error):
                 raise
@@ -113,20 +136,49 @@ class Store:
         self.files += 1
         if self.files == 1:
             log.info("feature maps do not fit into memory: using temporary files")
+        folder = Path(self._folder or tempfile.gettempdir())
+        path: Path | None = None
         try:
-            if shutil.disk_usage(self._folder or tempfile.gettempdir()).free < size:
-                raise OSError("the disk is full")
-            handle, name = tempfile.mkstemp(prefix="paragonsr-", dir=self._folder)
-            os.close(handle)
-            path = Path(name)
-            data = torch.from_file(name, shared=True, size=math.prod(shape), dtype=self._dtype).view(shape)
+            path = reserve_file(folder, size)
+            flat = torch.from_file(str(path), shared=True, size=math.prod(shape), dtype=self._dtype)
         except (OSError, RuntimeError) as error:
+            if path is not None:
+                path.unlink(missing_ok=True)
             raise MemoryError(
-                f"no room for a map of {size / 2**30:.1f} GiB in memory or on the disk: {error}"
+                f"no room for a map of {size / 2**30:.2f} GiB in memory, nor in {folder}: {error}; "
+                "free some of either, or point TMPDIR at a folder on a larger disk"
             ) from error
         if os.name == "posix":  # gone as soon as nobody maps it any more, even if the program is killed
             path.unlink()
-        return Buffer(data, "file", None if os.name == "posix" else path)
+        return Buffer(self._shaped(flat, shape), "file", None if os.name == "posix" else path)
+
+    def _shaped(self, flat: Tensor, shape: tuple[int, ...]) -> Tensor:
+        _, channels, height, width = shape
+        if self._format == torch.contiguous_format:
+            return flat.view(shape)
+        return flat.view(1, height, width, channels).permute(0, 3, 1, 2)
+
+
+def reserve_file(folder: Path, size: int) -> Path:
+    """A new file of ``size`` bytes that the disk has really set aside: writing to it later cannot fail.
+
+    Raises:
+        OSError: the disk is full, or cannot be written; nothing is left behind.
+    """
+    if shutil.disk_usage(folder).free < size:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    handle, name = tempfile.mkstemp(prefix="paragonsr-", dir=folder)
+    try:
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(handle, 0, size)
+        else:
+            os.truncate(handle, size)
+    except OSError:
+        Path(name).unlink()
+        raise
+    finally:
+        os.close(handle)
+    return Path(name)
 
 
 def limits_for(device: torch.device, reserve: float) -> Limits:

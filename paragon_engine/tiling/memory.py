@@ -11,12 +11,14 @@ import os
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter
+
+M = TypeVar("M", bound=nn.Module)
 
 FALLBACK_FREE = 4 * 2**30
 """Bytes assumed to be free where the system does not say."""
@@ -99,12 +101,36 @@ def _storage(x: Tensor) -> int:
     return x.untyped_storage()._cdata  # pyright: ignore[reportPrivateUsage]  the only identity that meta tensors have
 
 
+OUT_OF_MEMORY = (
+    "out of memory",  # CUDA, MPS, XPU and Level Zero, ROCm
+    "out_of_memory",  # Level Zero and OpenCL codes: UR_RESULT_ERROR_OUT_OF_DEVICE_MEMORY
+    "out_of_resources",  # the same on Intel's older runtimes
+    "not enough memory",  # PyTorch's CPU allocator on Windows
+    "not enough gpu video memory",  # DirectML
+    "can't allocate memory",  # PyTorch's CPU allocator on Linux
+    "cannot allocate memory",  # the operating system
+    "failed to allocate memory",  # ONNX Runtime
+    "alloc_failed",  # cuDNN and cuBLAS: CUDNN_STATUS_ALLOC_FAILED
+    "memoryallocation",  # cudaErrorMemoryAllocation
+    "bad allocation",
+    "bad_alloc",
+)
+"""What errors say, in lower case, when memory ran out."""
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error says that memory ran out, on whichever device."""
     if isinstance(error, (MemoryError, torch.cuda.OutOfMemoryError)):
         return True
     text = str(error).lower()
-    return any(phrase in text for phrase in ("out of memory", "not enough memory", "can't allocate memory"))
+    return any(phrase in text for phrase in OUT_OF_MEMORY)
+
+
+def release_cached(device: torch.device) -> None:
+    """Give memory that PyTorch keeps for later use back to a device, before a smaller attempt."""
+    cache: Any = getattr(torch, device.type, None)
+    if device.type != "cpu" and hasattr(cache, "empty_cache"):
+        cache.empty_cache()
 
 
 def untiled_peak(network: nn.Module, shape: Sequence[int], dtype: torch.dtype) -> int:
@@ -127,6 +153,6 @@ def fits(network: nn.Module, shape: Sequence[int], dtype: torch.dtype, device: t
     return need <= USABLE * free_memory(device)
 
 
-def on_meta(network: nn.Module) -> nn.Module:
+def on_meta(network: M) -> M:
     """A copy without contents."""
     return copy.deepcopy(network).to("meta")

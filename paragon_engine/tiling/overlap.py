@@ -19,7 +19,7 @@ from torch import Tensor
 from paragon_arch.errors import InvalidOptionError
 
 from ..progress import Progress, log
-from .memory import fits, is_out_of_memory
+from .memory import fits, is_out_of_memory, release_cached
 
 TileSize = int | Literal["auto"] | None
 """Side of a tile in input pixels, its context included; 0 or None for the whole image at once."""
@@ -208,8 +208,7 @@ class _Tiler:
         return None
 
     def _shrink(self, part: Tensor) -> None:
-        if self._model.device.type == "cuda":
-            torch.cuda.empty_cache()
+        release_cached(self._model.device)
         failed = min(self._tile, max(part.shape[-2:]))
         if failed <= MIN_TILE:
             raise MemoryError(f"out of memory on {self._model.device}, even with tiles of {failed} pixels")

@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import torch
 from spandrel import ImageModelDescriptor, ModelTiling
 from torch import Tensor, nn
 
 from paragon_arch.errors import InvalidOptionError
-from paragon_arch.networks.base import SRNetwork
 from paragon_arch.networks.programs import convolutional, stages_of
 from paragon_arch.networks.stages import Program
 
+from ..backends.base import DTYPES
+from ..backends.network import BackendNetwork
+from ..inference import form_stages
 from ..progress import log
 from . import memory
 from .buffers import Limits, Store
 from .overlap import AUTO_TILE, MIN_TILE, TileSize
 from .streaming import MIN_TILE as SMALLEST
 from .streaming import Streamer
+
+M = TypeVar("M", bound=nn.Module)
 
 Tiling = Literal["exact", "overlap"]
 """Whether tiles give the result of the whole image, or an approximation with feathered seams."""
@@ -36,6 +41,15 @@ class Plan:
 
 
 @dataclass(frozen=True)
+class Work:
+    """One way to run a model in exact tiles."""
+
+    program: Program
+    dtype: torch.dtype
+    """Of the maps."""
+
+
+@dataclass(frozen=True)
 class Need:
     """Bytes that a streamed run needs."""
 
@@ -45,45 +59,68 @@ class Need:
     """For the maps between the stages."""
 
 
-def program_for(network: nn.Module, height: int, width: int) -> Program | None:
-    """The stages of a network, or the network as one stage; None if exact tiles are not known for it."""
-    return _program(network, plain(network), height, width)
+def exact_work(model: ImageModelDescriptor[Any], height: int, width: int, *, rehearsal: bool = False) -> Iterator[Work]:
+    """How to run a model in exact tiles, in every precision that is to be tried; none if that is not known.
+
+    A model that computes through a backend is one stage wherever that can be. Where it cannot, and where the backend
+    is PyTorch itself, its inference form is taken in stages.
+
+    Args:
+        model: plain, or from `paragon_engine.backends.model.with_backend`.
+        height, width: of the image that enters the network.
+        rehearsal: on the meta device, without contents.
+    """
+    network: nn.Module = model.model
+    clone = memory.on_meta if rehearsal else _itself
+    if not isinstance(network, BackendNetwork):
+        inner = clone(network)
+        program = stages_of(inner, height, width) or convolutional(inner, height, width)
+        if program is not None:
+            yield Work(program, model.dtype)
+        return
+    whole = None if network.staged else convolutional(network, height, width)
+    if whole is None:
+        found = [(form_stages(clone(network.form(step)), height, width), DTYPES[step]) for step in network.precisions]
+        yield from (Work(program, dtype) for program, dtype in found if program is not None)
+    elif rehearsal:  # what the backend allocates is not known; the inference form is near it
+        run = convolutional(network, height, width, clone(network.form()))
+        assert run is not None
+        yield Work(run, torch.float32)
+    else:
+        yield Work(whole, torch.float32)
 
 
-def _program(network: nn.Module, inner: nn.Module, height: int, width: int) -> Program | None:
-    """A backend runs whole networks; where that cannot be tiled, the network inside is taken in stages."""
-    whole = convolutional(network, height, width) if network is not inner else None
-    return whole or stages_of(inner, height, width) or convolutional(inner, height, width)
+def _itself(module: M) -> M:
+    return module
 
 
-def plain(network: nn.Module) -> nn.Module:
-    """The network inside one that computes through a backend; any other network is itself."""
-    inner = getattr(network, "network", network)
-    return inner if isinstance(inner, SRNetwork) else network
+def worker(network: nn.Module) -> nn.Module:
+    """The module whose allocations are those of a network: the inference form, where a backend uses it."""
+    return network.form() if isinstance(network, BackendNetwork) else network
 
 
 def can_tile_exactly(model: ImageModelDescriptor[Any], x: Tensor) -> bool:
     """Whether exact tiles are known for the model and a batch of this size."""
+    return next(exact_work(model, *padded_size(model, x), rehearsal=True), None) is not None
+
+
+def padded_size(model: ImageModelDescriptor[Any], x: Tensor) -> tuple[int, int]:
+    """Height and width that a batch is padded to before it enters the network."""
     height, width = x.shape[-2:]
-    needs = model.size_requirements
-    if min(height, width) < needs.minimum or needs.multiple_of > 1 or needs.square:
-        return False
-    return program_for(model.model, height, width) is not None
+    more_width, more_height = model.size_requirements.get_padding(width, height)
+    return height + more_height, width + more_width
 
 
-def streaming_need(network: nn.Module, shape: tuple[int, ...], scale: int, dtype: torch.dtype, tile: int) -> Need:
-    """Memory that a streamed run on an image (1, C, H, W) needs, beside image and result."""
-    _, channels, height, width = shape
-    inner, meta = plain(network), torch.device("meta")
-    twin = memory.on_meta(inner)
-    program = _program(twin, twin, height, width)
-    if inner is not network:
-        program = convolutional(twin, height, width) or program
-    assert program is not None
-    store, like = Store(meta, dtype, Limits()), torch.empty(0, dtype=dtype, device=meta)
-    image, out = (torch.empty(1, channels, height * s, width * s, dtype=dtype, device=meta) for s in (1, scale))
+def streaming_need(model: ImageModelDescriptor[Any], x: Tensor, tile: int) -> Need:
+    """Memory that a run in exact tiles on each image of a batch (N, C, H, W) needs, beside image and result."""
+    height, width = padded_size(model, x)
+    meta, channels, scale = torch.device("meta"), x.shape[1], model.scale
+    work = next(exact_work(model, height, width, rehearsal=True))
+    store = Store(meta, work.dtype, Limits(), channels_last=work.program.channels_last)
+    like = torch.empty(0, dtype=work.dtype, device=meta)
+    image, out = (torch.empty(1, channels, height * s, width * s, dtype=work.dtype, device=meta) for s in (1, scale))
     with torch.inference_mode():
-        tile_bytes = Streamer(program, store=store, like=like, tile=tile).rehearse(image, out)
+        tile_bytes = Streamer(work.program, store=store, like=like, tile=tile).rehearse(image, out)
     return Need(tile_bytes, int(store.peak))
 
 
@@ -106,7 +143,7 @@ def make_plan(
     if not tile or model.tiling == ModelTiling.INTERNAL:
         return untiled
     if tile == "auto":
-        if memory.fits(plain(model.model), x.shape, model.dtype, model.device):
+        if memory.fits(worker(model.model), x.shape, model.dtype, model.device):
             return untiled
         if tiling == "exact" and can_tile_exactly(model, x):
             return Plan("exact", fitting_tile(model, x, memory.USABLE * memory.free_memory(model.device)))
@@ -129,18 +166,17 @@ def memory_needed(model: ImageModelDescriptor[Any], x: Tensor, tile: TileSize = 
     whole = max(x.shape[-2:])
     side = min(whole, AUTO_TILE if tile == "auto" else tile or whole)
     if side < whole and can_tile_exactly(model, x):
-        need = streaming_need(model.model, (1, *x.shape[1:]), model.scale, model.dtype, side)
+        need = streaming_need(model, x, side)
         return need.tile + need.maps
     shape = (1, x.shape[1], min(side, x.shape[2]), min(side, x.shape[3]))
-    return memory.untiled_peak(plain(model.model), shape, model.dtype)
+    return memory.untiled_peak(worker(model.model), shape, model.dtype)
 
 
 def fitting_tile(model: ImageModelDescriptor[Any], x: Tensor, budget: float) -> int:
     """The largest sensible tile whose work, and if possible the maps too, fit into ``budget`` bytes."""
     tile = AUTO_TILE
-    shape = (1, *x.shape[1:])
     while True:
-        need = streaming_need(model.model, shape, model.scale, model.dtype, tile)
+        need = streaming_need(model, x, tile)
         room = max(budget - need.maps, budget / 2)
         if need.tile <= room or tile <= SMALLEST:
             return tile

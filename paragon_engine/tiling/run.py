@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from spandrel import ImageModelDescriptor
 from torch import Tensor
 
@@ -13,9 +14,9 @@ from paragon_arch.errors import InvalidOptionError
 from ..progress import Progress, log
 from . import overlap as overlapping
 from .buffers import Store, limits_for
-from .memory import is_out_of_memory
+from .memory import is_out_of_memory, release_cached
 from .overlap import TileSize
-from .plan import Plan, Tiling, can_tile_exactly, make_plan, program_for, streaming_need
+from .plan import Plan, Tiling, can_tile_exactly, exact_work, make_plan, padded_size, streaming_need
 from .streaming import OnRegion, Streamer
 
 
@@ -95,8 +96,7 @@ def _after_running_out(model: ImageModelDescriptor[Any], x: Tensor) -> Plan:
             f"out of memory on {model.device}, and exact tiles are not known for this model at this size; "
             "the tiling overlap would approximate the result"
         )
-    if model.device.type == "cuda":
-        torch.cuda.empty_cache()
+    release_cached(model.device)
     tile = max(overlapping.MIN_TILE, whole // 2)
     log.warning("out of memory on %s: going on with tiles of %d pixels", model.device, tile)
     return Plan("exact", tile)
@@ -105,26 +105,54 @@ def _after_running_out(model: ImageModelDescriptor[Any], x: Tensor) -> Plan:
 def _streamed(
     model: ImageModelDescriptor[Any], x: Tensor, plan: Plan, progress: Progress, on_region: OnRegion | None
 ) -> Tensor:
-    batch, channels, height, width = x.shape
-    scale, network = model.scale, model.model
-    program = program_for(network, height, width)
-    assert program is not None
-    out = torch.empty(batch, channels, height * scale, width * scale, dtype=torch.float32, device=x.device)
-    need = streaming_need(network, (1, channels, height, width), scale, model.dtype, plan.tile)
-    like = torch.empty(0, dtype=model.dtype, device=model.device)
+    """Every image of the batch in exact tiles."""
+    height, width = (side * model.scale for side in x.shape[-2:])
+    padded = _padded(x, padded_size(model, x))
+    need = streaming_need(model, x, plan.tile)
+    shape = (*padded.shape[:2], *(side * model.scale for side in padded.shape[-2:]))
+    out = torch.empty(shape, dtype=torch.float32, device=x.device)
+    # pages of a fresh tensor count as free until they are written
+    reserve = need.tile + (out.nbytes if x.device == model.device else 0)
     log.info("exact tiles of %d pixels: equal to the untiled result", plan.tile)
-    progress.start(batch)
-    for index in range(batch):
-        image, result = x[index : index + 1], out[index : index + 1]
+    progress.start(len(x))
+    for image, result in zip(padded.split(1), out.split(1), strict=True):
+        _stream_image(model, image, result, tile=plan.tile, reserve=reserve, progress=progress, on_region=on_region)
+    return out[..., :height, :width]
 
-        def finished(top: int, bottom: int, left: int, right: int, result: Tensor = result) -> None:
-            result[..., top:bottom, left:right].clamp_(0, 1)
-            if on_region is not None:
-                on_region(top, bottom, left, right)
 
-        store = Store(model.device, model.dtype, limits_for(model.device, need.tile))
-        streamer = Streamer(
-            program, store=store, like=like, tile=plan.tile, progress=progress.part(), on_region=finished
-        )
-        streamer.run(image, result)
-    return out
+def _stream_image(
+    model: ImageModelDescriptor[Any],
+    image: Tensor,
+    result: Tensor,
+    *,
+    tile: int,
+    reserve: float,
+    progress: Progress,
+    on_region: OnRegion | None,
+) -> None:
+    """One image, in the first precision that holds its values."""
+
+    def finished(top: int, bottom: int, left: int, right: int) -> None:
+        result[..., top:bottom, left:right].clamp_(0, 1)
+        if on_region is not None:
+            on_region(top, bottom, left, right)
+
+    device, works = model.device, list(exact_work(model, *image.shape[-2:]))
+    for number, work in enumerate(works, start=1):
+        store = Store(device, work.dtype, limits_for(device, reserve), channels_last=work.program.channels_last)
+        like, part = torch.empty(0, dtype=work.dtype, device=device), progress.part()
+        Streamer(work.program, store=store, like=like, tile=tile, progress=part, on_region=finished).run(image, result)
+        if number == len(works) or bool(torch.isfinite(result).all()):
+            return
+        log.warning("the image overflowed in %s: redone in %s", work.dtype, works[number].dtype)
+
+
+def _padded(x: Tensor, size: tuple[int, int]) -> Tensor:
+    """Extend a batch to a size at the bottom and right, as spandrel does: mirrored, then repeated."""
+    for mode in ("reflect", "replicate"):
+        missing = [wanted - have for wanted, have in zip(size, x.shape[-2:], strict=True)]
+        if mode == "reflect":
+            missing = [min(more, have - 1) for more, have in zip(missing, x.shape[-2:], strict=True)]
+        if any(missing):
+            x = F.pad(x, (0, missing[1], 0, missing[0]), mode=mode)
+    return x

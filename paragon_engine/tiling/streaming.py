@@ -19,7 +19,7 @@ from paragon_arch.networks.stages import Map, Operand, Program, Region, Span, St
 from ..progress import Progress, log
 from .buffers import Buffer, Store
 from .groups import Group, Rectangle, cut, group_stages, span
-from .memory import AllocationCounter, is_out_of_memory
+from .memory import AllocationCounter, is_out_of_memory, release_cached
 
 MIN_TILE = 16
 """Running out of memory does not shrink tiles below this."""
@@ -65,7 +65,7 @@ class Streamer:
         store: makes the maps in between.
         like: an empty tensor of the device and the type that the stages work in.
         tile: side of a tile, in pixels of the image.
-        progress: advanced by tiles; may cancel between them.
+        progress: advanced by tiles; may cancel between the stages of one.
         on_region: see `OnRegion`.
     """
 
@@ -153,19 +153,23 @@ class Streamer:
     def _attempt(self, group: Group, rectangle: Rectangle) -> bool:
         """Compute a tile and take its results in, all or none; False if memory ran out."""
         try:
-            results = self.compute(group, rectangle)
-            buffers = [self._buffer(group, stage, data) for stage, data in results]
+            taken = [self._placed(group, stage, data) for stage, data in self.compute(group, rectangle)]
         except (MemoryError, RuntimeError) as error:
             if not is_out_of_memory(error):
                 raise
             return False
-        for (stage, data), buffer in zip(results, buffers, strict=True):
+        for stage, data, buffer in taken:  # nothing here needs memory
             if isinstance(stage.writes, Value):
-                before, partial = self._sums.get(stage.writes), data.cpu().double()
-                self._sums[stage.writes] = partial if before is None else stage.merge(before, partial)
+                before = self._sums.get(stage.writes)
+                self._sums[stage.writes] = data if before is None else stage.merge(before, data)
             elif buffer is not None:
                 self._write(group, stage, buffer, data, rectangle)
         return True
+
+    def _placed(self, group: Group, stage: Stage, data: Tensor) -> tuple[Stage, Tensor, Buffer | None]:
+        """A tile's result beside the buffer that it belongs to, where writing it takes no more memory."""
+        buffer = self._buffer(group, stage, data)
+        return stage, data.cpu().double() if buffer is None else data.to(buffer.data), buffer
 
     def compute(self, group: Group, rectangle: Rectangle) -> list[tuple[Stage, Tensor]]:
         """What the group gives for one tile: results to keep, without halo, and parts of sums."""
@@ -173,6 +177,7 @@ class Streamer:
         results: list[tuple[Stage, Tensor]] = []
         last = {source: index for index, stage in enumerate(group.stages) for source in stage.maps()}
         for index, (stage, margin) in enumerate(zip(group.stages, group.margins, strict=True)):
+            self._progress.raise_if_cancelled()
             region = _region(group, rectangle, margin + stage.halo)
             arguments = [self._operand(operand, region, local) for operand in stage.reads]
             if isinstance(stage.writes, Value):
@@ -248,8 +253,7 @@ class Streamer:
 
     def _shrink(self, group: Group, rectangle: Rectangle) -> None:
         """Choose a smaller tile after one that did not fit."""
-        if self._like.device.type == "cuda":
-            torch.cuda.empty_cache()
+        release_cached(self._like.device)
         top, bottom, left, right = rectangle
         failed = max(bottom - top, right - left)
         if failed <= max(MIN_TILE, group.align) and self.tile <= MIN_TILE:
