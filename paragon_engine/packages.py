@@ -13,6 +13,7 @@ INSTALL = {
     "ncnn": "pip install ncnn",
     "onnx": "pip install onnx",
     "onnxruntime": "pip install onnxruntime",
+    "onnxslim": "pip install onnxslim",
     "openvino": "pip install openvino",
     "tensorrt": "pip install tensorrt",
 }

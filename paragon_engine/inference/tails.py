@@ -39,8 +39,7 @@ class MergedTail(nn.Module):
     def _framed(self, out: Tensor, x: Tensor, axis: int) -> Tensor:
         """Replace both borders across ``axis``."""
         d, reach = self.frame, self.frame + self.conv.kernel_size[0] // 2
-        strips = torch.cat((_slice(x, axis, None, reach), _slice(x, axis, -reach, None)))
-        first, last = F.pixel_unshuffle(self.chain(strips), self.scale).chunk(2)
+        first, last = self._strips(_slice(x, axis, None, reach), _slice(x, axis, -reach, None))
         if self.in_place:
             _slice(out, axis, None, d).copy_(_slice(first, axis, None, d))
             _slice(out, axis, -d, None).copy_(_slice(last, axis, -d, None))
@@ -48,6 +47,13 @@ class MergedTail(nn.Module):
         # of an image that is narrower than both frames together, the first strip owns the middle
         tail = _slice(_slice(last, axis, d, None), axis, -d, None)
         return torch.cat((_slice(first, axis, None, d), _slice(out, axis, d, -d), tail), dim=axis)
+
+    def _strips(self, first: Tensor, last: Tensor) -> tuple[Tensor, ...]:
+        """What the chain makes of two strips of one size, at the resolution of the input."""
+        if self.in_place:
+            return F.pixel_unshuffle(self.chain(torch.cat((first, last))), self.scale).chunk(2)
+        # in a graph, splitting a batch of open size would hide the shapes from shape inference
+        return tuple(F.pixel_unshuffle(self.chain(strip), self.scale) for strip in (first, last))
 
 
 def _slice(x: Tensor, axis: int, start: int | None, stop: int | None) -> Tensor:

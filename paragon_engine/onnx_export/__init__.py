@@ -1,6 +1,24 @@
 """ONNX export: graphs of any network of the family, with sizes kept symbolic, checked before they are returned."""
 
 from .check import SIZES, TOLERANCE, check_graph, compare, inferred_scale
-from .export import Precision, export_onnx
+from .export import Precision, export_onnx, has_feature_tap, usable_opset, with_metadata
+from .half import to_half
+from .reading import properties, read_graph
+from .slim import slim
 
-__all__ = ["SIZES", "TOLERANCE", "Precision", "check_graph", "compare", "export_onnx", "inferred_scale"]
+__all__ = [
+    "SIZES",
+    "TOLERANCE",
+    "Precision",
+    "check_graph",
+    "compare",
+    "export_onnx",
+    "has_feature_tap",
+    "inferred_scale",
+    "properties",
+    "read_graph",
+    "slim",
+    "to_half",
+    "usable_opset",
+    "with_metadata",
+]

@@ -48,9 +48,10 @@ def inferred_scale(graph: bytes, size: int) -> float | None:
     """The scale that plain ONNX shape inference finds for a square input; None if it finds none."""
     onnx = require("onnx", "checking an ONNX graph")
     model = onnx.load_from_string(graph)
-    for dim, value in zip(model.graph.input[0].type.tensor_type.shape.dim, (1, 3, size, size), strict=True):
-        if not dim.dim_value:
-            dim.dim_value = value
+    for graph_input in model.graph.input:
+        for dim, value in zip(graph_input.type.tensor_type.shape.dim, (1, 3, size, size), strict=True):
+            if not dim.dim_value:
+                dim.dim_value = value
     inferred = onnx.shape_inference.infer_shapes(model)
     height, width = inferred.graph.output[0].type.tensor_type.shape.dim[2:]
     return height.dim_value / size if height.dim_value and height.dim_value == width.dim_value else None
