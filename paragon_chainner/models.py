@@ -19,7 +19,7 @@ from paragon_arch.loading import Opened
 from paragon_engine.backends.model import with_backend
 from paragon_engine.tiling import TileSize
 from paragon_engine.tiling.memory import USABLE, free_memory, untiled_peak
-from paragon_engine.tiling.plan import can_tile_exactly, fitting_tile, plain
+from paragon_engine.tiling.plan import can_tile_exactly, fitting_tile, worker
 
 from .interfaces import Settings
 
@@ -94,6 +94,6 @@ def tile_within(model: ImageModelDescriptor[Any], width: int, height: int, limit
         return "auto"
     budget = USABLE * min(limit * GIB, free_memory(model.device))
     x = torch.empty((1, model.input_channels, height, width), device="meta")
-    if untiled_peak(plain(model.model), x.shape, model.dtype) <= budget:
+    if untiled_peak(worker(model.model), x.shape, model.dtype) <= budget:
         return 0
     return fitting_tile(model, x, budget) if can_tile_exactly(model, x) else "auto"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from paragon_engine.images import Picture
+from paragon_engine.pictures import Picture
 
 
 def to_picture(image: NDArray[np.float32]) -> Picture:

@@ -87,7 +87,12 @@ def _log(error: BaseException) -> None:
 
 
 def _import_support(_: "ModuleType") -> None:
-    import paragon_arch.spandrel_support  # noqa: F401  # pyright: ignore[reportUnusedImport] - what it triggers matters
+    try:
+        import paragon_arch.spandrel_support  # noqa: F401  # pyright: ignore[reportUnusedImport]
+    except RuntimeError as error:
+        if type(error).__name__ != "_DeadlockError":
+            raise
+        # another thread is importing it at this moment, waits for spandrel, and will come to step 2
 
 
 def _register(support: "ModuleType") -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hook_environment import SPANDREL, SUPPORT, Environment
+
+from tests.chainner.hook_environment import SPANDREL, SUPPORT, Environment
 
 
 @pytest.fixture

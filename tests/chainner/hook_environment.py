@@ -64,5 +64,5 @@ class Environment:
         """Standard output of code that must end well and say nothing else."""
         done = self.run(code, *options)
         assert done.returncode == 0, done.stderr
-        assert done.stderr == ""
+        assert done.stderr == "", done.stderr
         return done.stdout.strip()

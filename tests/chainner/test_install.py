@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hook_environment import SPANDREL, SUPPORT, Environment
 
 import paragon_arch
 from deploy.cli import main
@@ -19,6 +18,7 @@ from paragon_arch.errors import InvalidOptionError, OutputError
 from paragon_chainner import drop_in, wheels
 from paragon_chainner.install import examine, install, obstacle, uninstall
 from paragon_chainner.locate import Installation
+from tests.chainner.hook_environment import SPANDREL, SUPPORT, Environment
 
 SHIM = "packages/chaiNNer_pytorch/paragonsr_drop_in.py"
 IMPORT_ALL = """

@@ -6,7 +6,8 @@ import json
 from pathlib import Path
 
 import pytest
-from hook_environment import Environment
+
+from tests.chainner.hook_environment import Environment
 
 LOAD_MODEL = """
 from spandrel import MAIN_REGISTRY, Architecture, ArchSupport, ModelLoader

@@ -9,7 +9,8 @@ import shutil
 from collections.abc import Callable
 
 import pytest
-from hook_environment import Environment
+
+from tests.chainner.hook_environment import Environment
 
 MODULES = "import sys; print(*sorted(sys.modules))"
 REGISTERED = "import spandrel; print(spandrel.MAIN_REGISTRY.ids)"

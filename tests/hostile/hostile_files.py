@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 import onnx
 import torch
-from hostile_pickles import Case, state, tensor, zipped
 from PIL import Image
 from safetensors.torch import save
 
 from paragon_arch.errors import CorruptCheckpointError, InvalidWeightsError, UnsupportedFormatError
+from tests.hostile.hostile_pickles import Case, state, tensor, zipped
 
 _F32 = {"dtype": "F32", "shape": [2, 2], "data_offsets": [0, 16]}
 _GOOD = state(tensor((2, 2), (2, 1)))

@@ -13,12 +13,12 @@ from typing import Any
 
 import pytest
 import torch
-from hostile_files import FILES
-from hostile_pickles import PICKLES, Case
 from safetensors.torch import save
 
 from paragon_arch.errors import CheckpointError, CheckpointNotFoundError, ParagonError
 from paragon_arch.files.checkpoint import read_checkpoint
+from tests.hostile.hostile_files import FILES
+from tests.hostile.hostile_pickles import PICKLES, Case
 
 CASES = PICKLES + FILES
 _SECONDS = 2.0

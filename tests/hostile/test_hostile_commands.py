@@ -7,8 +7,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from hostile_files import FILES
-from hostile_pickles import PICKLES, Case
 from safetensors.torch import save_file  # pyright: ignore[reportUnknownVariableType]
 from torch import Tensor
 
@@ -16,6 +14,8 @@ from deploy.cli import main
 from deploy.exit_codes import ExitCode
 from paragon_arch.networks.v1 import ParagonSR
 from paragon_arch.networks.v2_release import ParagonSR2Release
+from tests.hostile.hostile_files import FILES
+from tests.hostile.hostile_pickles import PICKLES, Case
 
 State = dict[str, Tensor]
 
