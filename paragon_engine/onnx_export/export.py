@@ -11,8 +11,8 @@ import inspect
 import io
 import os
 import warnings
-from collections.abc import Mapping
-from typing import Any, Literal
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -132,12 +132,13 @@ def _trace(graph: nn.Module, size: tuple[int, int], opset: int, dynamic: bool) -
         "dynamic_axes": {"input": {0: "batch", **spatial}, "output": {0: "batch", **_scaled(spatial)}},
         "opset_version": opset,
     }
-    if "dynamo" in inspect.signature(torch.onnx.export).parameters:  # not in older releases
+    export = cast("Callable[..., None]", torch.onnx.export)  # as annotated it takes no streams
+    if "dynamo" in inspect.signature(export).parameters:  # not in older releases
         options["dynamo"] = False
     stream = io.BytesIO()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the tracer warns of every comparison of sizes
-        torch.onnx.export(graph, (image,), stream, **options)
+        export(graph, (image,), stream, **options)
     return stream.getvalue()
 
 
