@@ -13,7 +13,7 @@ import torch
 from paragon_arch.files.atomic import atomic_path
 from paragon_arch.layouts import LAYOUTS
 from paragon_arch.networks.base import SRNetwork
-from paragon_engine.benchmark import Options, as_json, benchmark, markdown, svg
+from paragon_engine.benchmark import Options, Report, as_json, benchmark, markdown, svg
 from paragon_engine.progress import TerminalProgress
 
 from .reference import reference_form
@@ -67,7 +67,7 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     sizes, progress = tuple(args.size or (256, 512)), TerminalProgress()
-    reports = []
+    reports: list[Report] = []
     for slow in (False, True):
         chosen = [m for m in MODELS if (m[1] in SLOW) == slow and args.only in (None, m[0])]
         networks = {f"{layout} {variant} x{scale}": build(layout, variant, scale) for layout, variant, scale in chosen}

@@ -129,10 +129,11 @@ def _write(report: Report, targets: dict[str, Path], *, overwrite: bool) -> None
     from paragon_engine.benchmark import as_json, markdown, svg
 
     plot = targets.get("plot")
-    texts = {"json": as_json, "plot": svg, "markdown": lambda report: markdown(report, plot=plot and plot.name)}
+    document = markdown(report, plot=None if plot is None else plot.name)
+    texts = {"json": as_json(report), "plot": svg(report), "markdown": document}
     for kind, path in targets.items():
         with atomic_path(path, overwrite=overwrite) as temp:
-            temp.write_text(texts[kind](report), encoding="utf-8")
+            temp.write_text(texts[kind], encoding="utf-8")
         log.info("%s: written", path)
 
 

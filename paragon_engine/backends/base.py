@@ -32,13 +32,25 @@ class Availability:
 class Backend(Protocol):
     """One way to run a network."""
 
-    name: str
-    """What a user types."""
-    devices: tuple[str, ...]
-    """Types of the torch devices that it computes on: "cpu", "cuda", ..."""
-    precisions: tuple[Precision, ...]
-    quick: bool
-    """Preparing takes seconds, not minutes: `auto` may try it."""
+    @property
+    def name(self) -> str:
+        """What a user types."""
+        ...
+
+    @property
+    def devices(self) -> tuple[str, ...]:
+        """Types of the torch devices that it computes on: "cpu", "cuda", ..."""
+        ...
+
+    @property
+    def precisions(self) -> tuple[Precision, ...]:
+        """What it computes in."""
+        ...
+
+    @property
+    def quick(self) -> bool:
+        """Preparing takes seconds, not minutes: `auto` may try it."""
+        ...
 
     def available(self) -> Availability:
         """Whether it can be used; imports no more than it must."""

@@ -8,7 +8,7 @@ import os
 import platform
 import statistics
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -74,16 +74,16 @@ def measure(
     times: dict[str, list[float]] = {name: [] for name in runners}
     for _ in range(ROUNDS):
         for name, run in runners.items():
-            times[name].append(seconds(run, image))
+            times[name].append(seconds(lambda run=run: run(image), device))
     return {name: statistics.median(values) for name, values in times.items()}
 
 
-def seconds(run: Runner, image: torch.Tensor) -> float:
-    """Wall time of one run, the device's queue included."""
-    _synchronize(image.device)
+def seconds(call: Callable[[], object], device: torch.device) -> float:
+    """Wall time of one call, the device's queue included."""
+    _synchronize(device)
     began = time.perf_counter()
-    run(image)
-    _synchronize(image.device)
+    call()
+    _synchronize(device)
     return time.perf_counter() - began
 
 

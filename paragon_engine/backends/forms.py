@@ -6,8 +6,8 @@ from weakref import WeakKeyDictionary
 
 from torch import nn
 
-import paragon_arch
 from paragon_arch.errors import FusionError, OutputError
+from paragon_arch.fusion import fuse_network
 from paragon_arch.networks.base import SRNetwork
 
 from ..inference import inference_form
@@ -23,7 +23,7 @@ def fused(network: SRNetwork) -> SRNetwork:
     if network.fused or not network.fusible:
         return network
     try:
-        return paragon_arch.fuse(network)
+        return fuse_network(network).network
     except FusionError as error:
         log.info("runs unfused: %s", error)
         return network

@@ -53,5 +53,4 @@ class Guarded:
 def ladder(first: Precision, traits: Traits, supported: Sequence[Precision]) -> tuple[Precision, ...]:
     """The precisions to try, starting with ``first``: BF16 has the range of FP32, where its mantissa suffices."""
     steps: dict[Precision, tuple[Precision, ...]] = {"fp16": ("bf16", "fp32"), "bf16": ("fp32",), "fp32": ()}
-    usable = (p for p in steps[first] if p in supported and (p != "bf16" or traits.bfloat16))
-    return (first, *usable)
+    return (first, *[p for p in steps[first] if p in supported and (p != "bf16" or traits.bfloat16)])

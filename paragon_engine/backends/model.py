@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, cast
+from typing import Literal
 
 import torch
 
@@ -70,4 +70,4 @@ def make_runner(item: Backend, network: SRNetwork, *, device: torch.device, prec
         with torch.inference_mode(mode=False):  # rebuilding a network may differentiate
             return item.prepare(network, device=device, precision=step)
 
-    return Guarded(make, ladder(precision, network.traits, cast("tuple[Precision, ...]", item.precisions)))
+    return Guarded(make, ladder(precision, network.traits, item.precisions))

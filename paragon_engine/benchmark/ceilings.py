@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -56,7 +56,9 @@ class _Traffic(TorchDispatchMode):
 def _tensors(values: Any) -> list[Tensor]:
     if isinstance(values, Tensor):
         return [values]
-    return [tensor for value in values for tensor in _tensors(value)] if isinstance(values, (tuple, list)) else []
+    if not isinstance(values, (tuple, list)):
+        return []
+    return [tensor for value in cast("Sequence[Any]", values) for tensor in _tensors(value)]
 
 
 def probes(device: torch.device) -> dict[str, tuple[Callable[[], object], float]]:

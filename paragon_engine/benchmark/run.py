@@ -211,9 +211,9 @@ def _take_turns(lines: list[_Line], image: Tensor, options: Options, ceilings: C
             break
         start = turn % max(1, len(lines))
         for line in lines[start:] + lines[:start]:
-            line.times.append(seconds(line.run, image))
+            line.times.append(seconds(lambda line=line: line.run(image), image.device))
         for call, _, times in ceilings.values():
-            times.append(seconds(lambda _, call=call: call(), image))
+            times.append(seconds(call, image.device))
 
 
 def _row(line: _Line) -> Row:

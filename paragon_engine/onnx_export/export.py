@@ -11,8 +11,8 @@ import inspect
 import io as streams
 import os
 import warnings
-from collections.abc import Collection, Mapping
-from typing import Any, Literal
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -172,12 +172,13 @@ def _trace(network: nn.Module, size: tuple[int, int], opset: int, dynamic: bool,
         "dynamic_axes": open_axes,
         "opset_version": opset,
     }
-    if "dynamo" in inspect.signature(torch.onnx.export).parameters:  # not in older releases
+    export = cast("Callable[..., None]", torch.onnx.export)  # as annotated it takes no streams
+    if "dynamo" in inspect.signature(export).parameters:  # not in older releases
         options["dynamo"] = False
     stream = streams.BytesIO()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the tracer warns of every comparison of sizes
-        torch.onnx.export(_Graph(network).eval(), tuple(inputs), stream, **options)
+        export(_Graph(network).eval(), tuple(inputs), stream, **options)
     return stream.getvalue()
 
 

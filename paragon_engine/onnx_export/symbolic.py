@@ -6,6 +6,7 @@ Values are those of the originals; only the tracer sees the difference. The netw
 from __future__ import annotations
 
 import copy
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -18,7 +19,7 @@ from paragon_arch.networks.windows import from_windows, pad_to_multiple, to_wind
 
 def side(x: Tensor, axis: int) -> Tensor:
     """One dimension of ``x`` as an int64 tensor that a tracer follows."""
-    return torch._shape_as_tensor(x)[axis]  # pyright: ignore[reportPrivateUsage, reportUnknownVariableType]
+    return torch.ops.aten._shape_as_tensor(x)[axis]
 
 
 def masked_attention(q: Tensor, k: Tensor, v: Tensor, allowed: Tensor, heads: int) -> Tensor:
@@ -48,8 +49,8 @@ class SymbolicConvWindowAttention(nn.Module):
         q, k, v = self.qkv(maps[..., :-1].permute(0, 3, 1, 2)).permute(0, 2, 3, 1).chunk(3, dim=-1)
         inside = to_windows(maps[..., -1:], self.window)[..., 0]
         allowed = torch.maximum(inside, (1 - single).to(x.dtype))
-        tokens = (to_windows(part, self.window) for part in (q, k, v))
-        out = from_windows(masked_attention(*tokens, allowed, HEADS), self.window, rows, columns)
+        q, k, v = (to_windows(part, self.window) for part in (q, k, v))
+        out = from_windows(masked_attention(q, k, v, allowed, HEADS), self.window, rows, columns)
         out = roll(out, -shift)[:, :height, :width]
         return self.proj(out.permute(0, 3, 1, 2))
 
@@ -58,8 +59,8 @@ def roll(x: Tensor, shift: Tensor) -> Tensor:
     """``(N, H, W, C)`` moved up and left by ``shift`` pixels, which wrap; a negative one moves down and right."""
     for axis in (1, 2):
         length = side(x, axis)
-        positions = torch.arange(length) + shift  # pyright: ignore[reportArgumentType, reportCallIssue] - traced
-        x = x.index_select(axis, torch.remainder(positions, length))
+        positions = torch.arange(cast("int", length))  # the tracer takes a tensor as length
+        x = x.index_select(axis, torch.remainder(positions + shift, length))
     return x
 
 

@@ -13,6 +13,7 @@ import torch
 import paragon_arch
 from benchmarks.reference import reference_form
 from paragon_arch.errors import InvalidOptionError, ParagonWarning
+from paragon_arch.fusion import fuse_network
 from paragon_engine.inference import PASSES, InferenceForm, Target, inference_form
 from tests.engine.inference_cases import CASES, build, worst_difference
 from tests.golden import NAMES, read
@@ -114,7 +115,7 @@ def test_the_network_is_left_alone(case: str) -> None:
 
 def test_a_fused_network_gives_the_same_form() -> None:
     network = build("v1-magic-x2")
-    fused = paragon_arch.fuse(network)
+    fused = fuse_network(network).network
     image = torch.rand(1, 3, 12, 10, dtype=torch.float64)
     torch.testing.assert_close(inference_form(network)(image), inference_form(fused)(image), rtol=0, atol=1e-12)
 
