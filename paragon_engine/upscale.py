@@ -8,19 +8,33 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 from spandrel import ImageModelDescriptor
 from torch import Tensor
 
 from paragon_arch.errors import InvalidOptionError, OutputExistsError
 
-from .pictures import MAX_PIXELS, Picture, Pixels, check_output, has_transparency, read_image, write_image
+from .pictures import (
+    MAX_PIXELS,
+    Picture,
+    Pixels,
+    WriteOptions,
+    check_output,
+    has_transparency,
+    read_image,
+    write_image,
+)
 from .pictures.alpha import bleed, within_neighbourhood
+from .pictures.colour import conversion_of
+from .pictures.resample import applications, resized, wanted_size
 from .progress import Progress
 from .tiling import TileSize, Tiling, upscale_tensor
 
 MAX_OUTSCALE = 64.0
 """Largest output factor; beyond it a typing error is likelier than a wish."""
+
+
+MAX_OUTPUT_PIXELS = 2**30
+"""Default cap on the pixels of an output: some 13 GB while it is made."""
 
 
 @dataclass(frozen=True)
@@ -35,25 +49,49 @@ class UpscaleSettings:
     """See `paragon_engine.tiling.upscale_tensor`."""
     outscale: float | None = None
     """Output pixels per input pixel; None for the model's own scale. The model's result is resized to it."""
-    size: tuple[int, int] | None = None
-    """(width, height) of the output in pixels; goes before `outscale`."""
+    size: tuple[int | None, int | None] | None = None
+    """(width, height) of the output in pixels; goes before `outscale`. None for a side keeps the proportions."""
+    fit: bool = False
+    """`size` is a box to fit into."""
+    repeat: bool = True
+    """Apply the model again where one application does not reach the output's size."""
     max_pixels: int = MAX_PIXELS
     """Inputs with more pixels are refused."""
+    max_output_pixels: int = MAX_OUTPUT_PIXELS
+    """Outputs with more pixels are refused, before any work is done."""
 
     def output_size(self, size: tuple[int, int], scale: int) -> tuple[int, int]:
         """(width, height) that an input of this (width, height) gets from a model of this scale.
 
         Raises:
-            InvalidOptionError: `outscale` is not a sensible factor, or `size` has no pixels.
+            InvalidOptionError: `outscale` is not a sensible factor, or the output has no pixels or too many.
         """
         if self.size is not None:
-            if min(self.size) < 1:
-                raise InvalidOptionError(f"size {self.size[0]} x {self.size[1]} is empty: give at least one pixel")
-            return self.size
-        factor = float(scale) if self.outscale is None else self.outscale
-        if not 0 < factor <= MAX_OUTSCALE:
-            raise InvalidOptionError(f"outscale {factor:g} is out of range: give a factor up to {MAX_OUTSCALE:g}")
-        return max(1, round(size[0] * factor)), max(1, round(size[1] * factor))
+            result = wanted_size(size, self.size, fit=self.fit)
+        else:
+            factor = float(scale) if self.outscale is None else self.outscale
+            if not 0 < factor <= MAX_OUTSCALE:
+                raise InvalidOptionError(f"outscale {factor:g} is out of range: give a factor up to {MAX_OUTSCALE:g}")
+            result = max(1, round(size[0] * factor)), max(1, round(size[1] * factor))
+        self._check(result)
+        return result
+
+    def applications(self, size: tuple[int, int], output: tuple[int, int], scale: int) -> int:
+        """How often the model is applied to an input of a size to get an output of a size.
+
+        Raises:
+            InvalidOptionError: the result before resizing would have too many pixels.
+        """
+        count = applications(max(output[0] / size[0], output[1] / size[1]), scale) if self.repeat else 1
+        self._check((size[0] * scale**count, size[1] * scale**count))
+        return count
+
+    def _check(self, size: tuple[int, int]) -> None:
+        if size[0] * size[1] > self.max_output_pixels:
+            raise InvalidOptionError(
+                f"{size[0]} x {size[1]} pixels are over the limit of {self.max_output_pixels:,} for an output: "
+                "choose a smaller one, or raise max_output_pixels"
+            )
 
 
 def upscale_picture(
@@ -66,7 +104,8 @@ def upscale_picture(
     """Upscale a picture with an RGB or one-channel model.
 
     Grayscale stays grayscale. Alpha goes through the same network as a gray image, so that its edges are as sharp as
-    the colours', then within the range of its neighbourhood: opaque stays 1, empty stays 0.
+    the colours', then within the range of its neighbourhood: opaque stays 1, empty stays 0. Colours of another profile
+    than sRGB are converted for the network and back.
 
     Args:
         model: on the device that does the work.
@@ -81,20 +120,94 @@ def upscale_picture(
     """
     settings, progress = settings or UpscaleSettings(), progress or Progress()
     size = settings.output_size(picture.size, model.scale)
-    colour = _to_tensor(picture.pixels)
+    count = settings.applications(picture.size, size, model.scale)
     alpha = None if picture.alpha is None else _to_tensor(picture.alpha[..., None])
     varies = alpha is not None and bool(alpha.amin() < alpha.amax())
     progress.start(2 if varies else 1)
-    if alpha is not None:
-        colour = bleed(colour, alpha)
-    pixels = _resized(_run(model, colour, settings, progress.part()), size)
+    pixels = _colours(model, picture, alpha, size, count, settings, progress.part())
     if alpha is None:
         return replace(picture, pixels=pixels)
     if not varies:
         flat = np.full(pixels.shape[:2], float(alpha.amin()), dtype=np.float32)
         return replace(picture, pixels=pixels, alpha=flat)
-    upscaled = within_neighbourhood(_run(model, alpha, settings, progress.part()), alpha, model.scale)
-    return replace(picture, pixels=pixels, alpha=_resized(upscaled, size)[..., 0])
+    upscaled = _repeated(model, alpha, count, settings, progress.part(), limit=True)
+    return replace(picture, pixels=pixels, alpha=_to_size(upscaled, size)[..., 0])
+
+
+def _colours(
+    model: ImageModelDescriptor[Any],
+    picture: Picture,
+    alpha: Tensor | None,
+    size: tuple[int, int],
+    count: int,
+    settings: UpscaleSettings,
+    progress: Progress,
+) -> Pixels:
+    conversion = conversion_of(picture.info.icc_profile)
+    source = picture.pixels if conversion is None else conversion.to_srgb(picture.pixels)
+    colour = _to_tensor(source)
+    if alpha is not None:
+        colour = bleed(colour, alpha)
+    inside = colour if conversion is None else colour.clamp(0, 1)
+    pixels = _to_size(_repeated(model, inside, count, settings, progress), size)
+    if conversion is None:
+        return pixels
+    beyond = colour - inside  # what sRGB cannot show goes round the network
+    if bool(beyond.any()):
+        pixels = pixels + resized(_to_array(beyond), size)
+    return conversion.from_srgb(pixels)
+
+
+def upscale_planes(
+    model: ImageModelDescriptor[Any],
+    x: Tensor,
+    size: tuple[int, int],
+    settings: UpscaleSettings,
+    *,
+    progress: Progress | None = None,
+    first: Tensor | None = None,
+) -> Tensor:
+    """Upscale a tensor to a size, as `upscale_picture` does with colours.
+
+    Args:
+        model: on the device that does the work.
+        x: ``(1, C, H, W)`` in 0..1, C = 1 or 3.
+        size: (width, height) of the result.
+        settings: tiles, and whether to repeat.
+        progress: advanced by tiles; may cancel.
+        first: result of the first application, where the caller has made it.
+
+    Returns:
+        ``(1, C, height, width)`` float32 in 0..1, on the device of ``x``; NaN stays NaN.
+
+    Raises:
+        InvalidOptionError, MemoryError, CancelledError: as `upscale_picture`.
+    """
+    count = settings.applications((x.shape[3], x.shape[2]), size, model.scale)
+    y = _repeated(model, x, count, settings, progress or Progress(), first=first)
+    if (y.shape[3], y.shape[2]) == size:
+        return y
+    planes = _to_tensor(np.ascontiguousarray(resized(_to_array(y.cpu()), size).clip(0, 1)))
+    return planes.to(x.device)
+
+
+def _repeated(
+    model: ImageModelDescriptor[Any],
+    x: Tensor,
+    count: int,
+    settings: UpscaleSettings,
+    progress: Progress,
+    *,
+    limit: bool = False,
+    first: Tensor | None = None,
+) -> Tensor:
+    """Apply the model several times; ``limit`` keeps each result within its input's neighbourhood (alpha)."""
+    shares = [float(model.scale) ** (2 * index) for index in range(count)]
+    progress.start(sum(shares))
+    for share in shares:
+        y, first = (_run(model, x, settings, progress.part(share)) if first is None else first), None
+        x = within_neighbourhood(y, x, model.scale) if limit else y
+    return x
 
 
 def upscale_file(
@@ -103,6 +216,7 @@ def upscale_file(
     target: Path,
     settings: UpscaleSettings | None = None,
     *,
+    options: WriteOptions | None = None,
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> None:
@@ -119,7 +233,8 @@ def upscale_file(
     picture = read_image(source, max_pixels=settings.max_pixels)
     # before the work, not after it
     check_output(target, settings.output_size(picture.size, model.scale), alpha=has_transparency(picture))
-    write_image(upscale_picture(model, picture, settings, progress=progress), target, overwrite=overwrite)
+    result = upscale_picture(model, picture, settings, progress=progress)
+    write_image(result, target, options, overwrite=overwrite)
 
 
 def refuse_existing(source: Path, target: Path, *, overwrite: bool) -> None:
@@ -161,13 +276,10 @@ def _to_tensor(pixels: Pixels) -> Tensor:
     return torch.from_numpy(planes)[None]
 
 
-def _resized(x: Tensor, size: tuple[int, int]) -> Pixels:
-    """(1, C, H, W) as (H, W, C) in 0..1, brought to (width, height) by an antialiased Lanczos filter in float."""
-    pixels = x[0].permute(1, 2, 0).numpy()
-    if (pixels.shape[1], pixels.shape[0]) != size:
-        channels = [
-            np.asarray(Image.fromarray(np.ascontiguousarray(pixels[..., i])).resize(size, Image.Resampling.LANCZOS))
-            for i in range(pixels.shape[2])
-        ]
-        pixels = np.stack(channels, axis=2)
-    return np.ascontiguousarray(pixels.clip(0, 1))
+def _to_array(x: Tensor) -> Pixels:
+    return x[0].permute(1, 2, 0).numpy()
+
+
+def _to_size(x: Tensor, size: tuple[int, int]) -> Pixels:
+    """(1, C, H, W) as (H, W, C) in 0..1, brought to (width, height)."""
+    return np.ascontiguousarray(resized(_to_array(x), size).clip(0, 1))

@@ -86,7 +86,7 @@ def read_iptc(image: Image.Image) -> bytes | None:
 
 def read_dpi(image: Image.Image) -> tuple[float, float] | None:
     """Pixels per inch, where the file gives sensible ones."""
-    dpi = image.info.get("dpi")
+    dpi: Any = image.info.get("dpi")
     try:
         x, y = (float(value) for value in dpi)
     except (TypeError, ValueError, ZeroDivisionError):

@@ -45,9 +45,10 @@ def write_tiff(path: Path, data: np.ndarray[Any, np.dtype[Any]], info: PictureIn
 
 def _differences(data: np.ndarray[Any, np.dtype[Any]]) -> bytes:
     """Each value less its left neighbour's, little-endian: TIFF's horizontal predictor."""
-    result = data.copy()
-    result[:, 1:] -= data[:, :-1]
-    return result.astype(result.dtype.newbyteorder("<"), copy=False).tobytes()
+    kind = "<u2" if data.dtype.itemsize == 2 else "u1"
+    result = np.array(data, dtype=kind)
+    np.subtract(result[:, 1:], data[:, :-1], out=result[:, 1:])
+    return result.tobytes()
 
 
 def _describe(ifd: Any, info: PictureInfo) -> None:
