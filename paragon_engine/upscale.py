@@ -17,7 +17,7 @@ from paragon_arch.errors import InvalidOptionError, OutputExistsError
 from .pictures import MAX_PIXELS, Picture, Pixels, check_output, has_transparency, read_image, write_image
 from .pictures.alpha import bleed, within_neighbourhood
 from .progress import Progress
-from .tiling import TileSize, Tiling, upscale_tensor
+from .tiling import OnPart, TileSize, Tiling, upscale_tensor
 
 MAX_OUTSCALE = 64.0
 """Largest output factor; beyond it a typing error is likelier than a wish."""
@@ -32,6 +32,8 @@ class UpscaleSettings:
     tiling: Tiling = "exact"
     """See `paragon_engine.tiling.upscale_tensor`."""
     overlap: int | None = None
+    """See `paragon_engine.tiling.upscale_tensor`."""
+    memory_limit: int | None = None
     """See `paragon_engine.tiling.upscale_tensor`."""
     outscale: float | None = None
     """Output pixels per input pixel; None for the model's own scale. The model's result is resized to it."""
@@ -62,6 +64,7 @@ def upscale_picture(
     settings: UpscaleSettings | None = None,
     *,
     progress: Progress | None = None,
+    on_part: OnPart | None = None,
 ) -> Picture:
     """Upscale a picture with an RGB or one-channel model.
 
@@ -73,6 +76,7 @@ def upscale_picture(
         picture: not changed.
         settings: None for the defaults.
         progress: advanced by tiles; may cancel.
+        on_part: called for finished parts of the colours, at the model's scale; see `OnPart`.
 
     Raises:
         InvalidOptionError: a setting makes no sense, or the model takes neither one nor three channels.
@@ -87,7 +91,7 @@ def upscale_picture(
     progress.start(2 if varies else 1)
     if alpha is not None:
         colour = bleed(colour, alpha)
-    pixels = _resized(_run(model, colour, settings, progress.part()), size)
+    pixels = _resized(_run(model, colour, settings, progress.part(), on_part), size)
     if alpha is None:
         return replace(picture, pixels=pixels)
     if not varies:
@@ -136,7 +140,13 @@ def refuse_existing(source: Path, target: Path, *, overwrite: bool) -> None:
         raise OutputExistsError(f"{target}: exists already; give another name or allow overwriting")
 
 
-def _run(model: ImageModelDescriptor[Any], x: Tensor, settings: UpscaleSettings, progress: Progress) -> Tensor:
+def _run(
+    model: ImageModelDescriptor[Any],
+    x: Tensor,
+    settings: UpscaleSettings,
+    progress: Progress,
+    on_part: OnPart | None = None,
+) -> Tensor:
     """Upscale (1, C, H, W) with C = 1 or 3 by a model of 1 or 3 channels; the result has C channels too."""
     channels = x.shape[1]
     if model.input_channels not in (1, 3) or model.output_channels != model.input_channels:
@@ -149,7 +159,14 @@ def _run(model: ImageModelDescriptor[Any], x: Tensor, settings: UpscaleSettings,
     elif model.input_channels < channels:
         x = x.transpose(0, 1)  # each channel is a picture of its own
     y = upscale_tensor(
-        model, x, tile=settings.tile, tiling=settings.tiling, overlap=settings.overlap, progress=progress
+        model,
+        x,
+        tile=settings.tile,
+        tiling=settings.tiling,
+        overlap=settings.overlap,
+        progress=progress,
+        memory_limit=settings.memory_limit,
+        on_part=on_part,
     )
     if model.input_channels > channels:
         return y.mean(dim=1, keepdim=True)
@@ -162,12 +179,9 @@ def _to_tensor(pixels: Pixels) -> Tensor:
 
 
 def _resized(x: Tensor, size: tuple[int, int]) -> Pixels:
-    """(1, C, H, W) as (H, W, C) in 0..1, brought to (width, height) by an antialiased Lanczos filter in float."""
-    pixels = x[0].permute(1, 2, 0).numpy()
-    if (pixels.shape[1], pixels.shape[0]) != size:
-        channels = [
-            np.asarray(Image.fromarray(np.ascontiguousarray(pixels[..., i])).resize(size, Image.Resampling.LANCZOS))
-            for i in range(pixels.shape[2])
-        ]
-        pixels = np.stack(channels, axis=2)
-    return np.ascontiguousarray(pixels.clip(0, 1))
+    """(1, C, H, W) in 0..1 as (H, W, C), brought to (width, height) by an antialiased Lanczos filter in float."""
+    planes: Pixels = x[0].numpy()
+    if (planes.shape[2], planes.shape[1]) != size:
+        resized = [Image.fromarray(plane).resize(size, Image.Resampling.LANCZOS) for plane in planes]
+        planes = np.stack([np.asarray(plane, dtype=np.float32) for plane in resized]).clip(0, 1)
+    return np.ascontiguousarray(np.moveaxis(planes, 0, 2))

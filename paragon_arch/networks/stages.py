@@ -19,7 +19,6 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-
 _BLOCK = 1 << 16
 """Values that are summed at a time on a CPU."""
 
