@@ -7,6 +7,7 @@ from paragon_engine.catalog import models_folder
 from . import host
 from .compare_images import CompareImages
 from .fuse_model import FuseModel
+from .load_graph import LoadGraph
 from .load_model import LoadModel
 from .model_info import ModelInfo
 from .save_model import SaveModel
@@ -14,6 +15,7 @@ from .upscale_image import UpscaleImage
 
 _NODES: dict[str, tuple[type, str]] = {  # workflows refer to these ids for ever
     "ParagonSRLoadModel": (LoadModel, "Load ParagonSR Model"),
+    "ParagonSRLoadONNX": (LoadGraph, "Load ParagonSR ONNX"),
     "ParagonSRUpscaleImage": (UpscaleImage, "Upscale Image (ParagonSR)"),
     "ParagonSRCompareImages": (CompareImages, "Compare Images (ParagonSR)"),
     "ParagonSRFuseModel": (FuseModel, "Fuse ParagonSR Model"),
@@ -25,8 +27,9 @@ NODE_CLASS_MAPPINGS: dict[str, type] = {name: node for name, (node, _) in _NODES
 NODE_DISPLAY_NAME_MAPPINGS: dict[str, str] = {name: title for name, (_, title) in _NODES.items()}
 
 
-def add_shipped_models() -> None:
-    """List the models that come with the pack in ComfyUI's loaders, so that nothing has to be copied."""
+def add_folders() -> None:
+    """List the models that come with the pack in ComfyUI's loaders, and the folder of exported ones."""
+    host.add_graph_folder()
     folder = models_folder()
     if folder is not None:
         host.add_models(folder)

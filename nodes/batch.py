@@ -14,7 +14,7 @@ from paragon_engine.pictures import Picture
 from paragon_engine.progress import Progress
 from paragon_engine.upscale import UpscaleSettings
 
-from .progress import NodeProgress
+from .progress import NodeProgress, Preview
 from .working import Worker
 
 MaskUse = Literal["transparency", "selection"]
@@ -53,22 +53,24 @@ def upscale_batch(
     out_mask = torch.zeros((count, out_height, out_width), dtype=torch.float32)
     progress.start(count)
     for index, picture in enumerate(_pictures(image, _fitting(mask, image))):
-        part = progress.part()
+        part, preview = progress.part(), Preview(progress, picture, scale)
         if mask_is == "selection" and picture.alpha is not None:
-            result = _separately(worker, picture, settings, part)
+            result = _separately(worker, picture, settings, part, preview)
         else:
-            result = worker(picture, settings, part)
+            result = worker(picture, settings, part, preview.add)
         _store(result, out[index], out_mask[index])
         if count > 1:
-            progress.preview(result)
+            preview.show()
     return out, out_mask
 
 
-def _separately(worker: Worker, picture: Picture, settings: UpscaleSettings, progress: Progress) -> Picture:
+def _separately(
+    worker: Worker, picture: Picture, settings: UpscaleSettings, progress: Progress, preview: Preview
+) -> Picture:
     """Picture and mask, neither of which has an influence on the other."""
     assert picture.alpha is not None
     progress.start(2)
-    colours = worker(replace(picture, alpha=None), settings, progress.part())
+    colours = worker(replace(picture, alpha=None), settings, progress.part(), preview.add)
     mask = worker(Picture(picture.alpha[..., None]), settings, progress.part())
     return replace(colours, alpha=mask.pixels[..., 0])
 

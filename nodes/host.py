@@ -6,6 +6,7 @@ They have no annotations and exist only while ComfyUI runs, so they are imported
 from __future__ import annotations
 
 import importlib
+import json
 from pathlib import Path
 from typing import Any, Protocol, TypeVar, cast
 
@@ -28,11 +29,14 @@ class ProgressBar(Protocol):
 
 
 class _FolderPaths(Protocol):
+    models_dir: str
+
     def get_filename_list(self, folder_name: str) -> list[str]: ...
     def get_full_path_or_raise(self, folder_name: str, filename: str) -> str: ...
     def get_folder_paths(self, folder_name: str) -> list[str]: ...
     def get_output_directory(self) -> str: ...
     def get_temp_directory(self) -> str: ...
+    def get_user_directory(self) -> str: ...
     def add_model_folder_path(self, folder_name: str, full_folder_path: str) -> None: ...
 
 
@@ -67,6 +71,32 @@ def model_path(name: str) -> str:
     return _folder_paths().get_full_path_or_raise("upscale_models", name)
 
 
+def add_graph_folder() -> None:
+    """Make the folder ``models/onnx`` known, beside those that the user's own configuration names."""
+    _folder_paths().add_model_folder_path("onnx", str(graphs_folder()))
+
+
+def graphs_folder() -> Path:
+    """Where exported graphs belong."""
+    return Path(_folder_paths().models_dir) / "onnx"
+
+
+def graph_names() -> list[str]:
+    """Names of the ONNX files in ComfyUI's `onnx` folders, sub-folders included."""
+    return [name for name in _folder_paths().get_filename_list("onnx") if name.lower().endswith(".onnx")]
+
+
+def graph_path(name: str) -> str:
+    """Full path of a file that `graph_names` listed; raises FileNotFoundError when it is gone."""
+    return _folder_paths().get_full_path_or_raise("onnx", name)
+
+
+def stamp(file: Path) -> str:
+    """Changes when a file is replaced."""
+    stat = file.stat()
+    return f"{stat.st_mtime_ns}:{stat.st_size}"
+
+
 def models_folder() -> Path:
     """The `upscale_models` folder that new models belong in: the first one configured."""
     return Path(_folder_paths().get_folder_paths("upscale_models")[0])
@@ -75,6 +105,19 @@ def models_folder() -> Path:
 def output_folder() -> Path:
     """ComfyUI's output folder."""
     return Path(_folder_paths().get_output_directory())
+
+
+def setting(name: str) -> object:
+    """A value from ComfyUI's settings dialogue; None where it was never changed.
+
+    With several users (``--multi-user``) it is the one of the user "default".
+    """
+    file = Path(_folder_paths().get_user_directory()) / "default" / "comfy.settings.json"
+    try:
+        stored: object = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return cast("dict[str, object]", stored).get(name) if isinstance(stored, dict) else None
 
 
 def temporary_folder() -> Path:

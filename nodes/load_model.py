@@ -70,8 +70,7 @@ class LoadModel:
     @classmethod
     def IS_CHANGED(cls, model_name: str, **_: object) -> str:  # noqa: N802  (ComfyUI's name)
         """A file that was replaced under its old name is loaded again."""
-        stat = Path(host.model_path(model_name)).stat()
-        return f"{stat.st_mtime_ns}:{stat.st_size}"
+        return host.stamp(Path(host.model_path(model_name)))
 
     def load(self, model_name: str, scale: int = AUTOMATIC, alpha: float = AUTOMATIC_ALPHA) -> dict[str, Any]:
         """Load `model_name`: (descriptor, text), and the badge; errors are those of `paragon_arch.load`."""

@@ -1,8 +1,13 @@
-"""Progress of the engine on ComfyUI's bar, and ComfyUI's cancel button for the engine."""
+"""Progress of the engine on ComfyUI's bar, its pictures on the node, and ComfyUI's cancel button for the engine."""
 
 from __future__ import annotations
 
+import time
+
+import numpy as np
 from PIL import Image
+from torch import Tensor
+from torch.nn import functional as F
 
 from paragon_engine.pictures import Picture, to_bytes
 from paragon_engine.progress import Progress
@@ -13,6 +18,10 @@ STEPS = 1000
 """Resolution of the bar."""
 PREVIEW = 512
 """Longest side of a preview in pixels."""
+INTERVAL = 0.5
+"""Seconds between previews."""
+DIMMED = 0.4
+"""Brightness of what is not done yet."""
 
 
 class NodeProgress(Progress):
@@ -34,12 +43,48 @@ class NodeProgress(Progress):
             self._step = step
             self._bar.update_absolute(step, STEPS)
 
-    def preview(self, picture: Picture) -> None:
-        """Show a finished picture on the node while the next one is being made."""
-        pixels = to_bytes(picture.pixels)
-        image = Image.fromarray(pixels[..., 0] if picture.is_gray else pixels).convert("RGB")
-        image.thumbnail((PREVIEW, PREVIEW), reducing_gap=2.0)
+    def show_picture(self, image: Image.Image) -> None:
+        """Show a picture on the node while the work goes on."""
         self._bar.update_absolute(self._now(), STEPS, ("JPEG", image, max(image.size)))
 
     def _now(self) -> int:
         return min(STEPS, round(STEPS * self.done / self.total)) if self.total else 0
+
+
+class Preview:
+    """A small view of one picture that gets bright where it is done.
+
+    Args:
+        progress: shows it.
+        picture: the input.
+        scale: the model's.
+    """
+
+    def __init__(self, progress: NodeProgress, picture: Picture, scale: int) -> None:
+        self._progress = progress
+        width, height = picture.size[0] * scale, picture.size[1] * scale
+        self._factor = min(1.0, PREVIEW / max(width, height))
+        self._canvas = _image(picture.pixels * DIMMED).resize((self._to(width), self._to(height)))
+        self._shown = time.monotonic()
+
+    def add(self, part: Tensor, top: int, left: int) -> None:
+        """Take in a finished part; see `paragon_engine.tiling.OnPart`."""
+        box = (self._to(left), self._to(top), self._to(left + part.shape[2]), self._to(top + part.shape[1]))
+        small = F.interpolate(part[None].float(), (max(1, box[3] - box[1]), max(1, box[2] - box[0])), mode="area")[0]
+        self._canvas.paste(_image(small.movedim(0, -1).cpu().numpy()), box[:2])
+        if time.monotonic() - self._shown > INTERVAL:
+            self.show()
+
+    def show(self) -> None:
+        """Send what is done to the node."""
+        self._shown = time.monotonic()
+        self._progress.show_picture(self._canvas.copy())
+
+    def _to(self, position: int) -> int:
+        return round(position * self._factor)
+
+
+def _image(pixels: np.ndarray[tuple[int, ...], np.dtype[np.float32]]) -> Image.Image:
+    """(H, W, 1 or 3) in 0..1 as RGB."""
+    values = to_bytes(pixels)
+    return Image.fromarray(values[..., 0] if values.shape[2] == 1 else values).convert("RGB")

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from spandrel import ImageModelDescriptor
 from torch import Tensor
 
 from paragon_arch.errors import InvalidOptionError
-from paragon_engine.tiling import TileSize, memory_needed
+from paragon_engine.backends.graph_file import GraphNetwork
+from paragon_engine.tiling import AUTO_TILE, TileSize, Tiling, can_tile_exactly, memory_needed
 from paragon_engine.upscale import UpscaleSettings
 
-from . import host
+from . import host, settings
 from .batch import MaskUse, upscale_batch
 from .progress import NodeProgress
-from .working import Precision, Worker, precisions
+from .working import Choice, Model, Worker, precisions
 
 Resize = Literal["model scale", "factor", "pixels"]
 TILES = ("auto", "untiled", "128", "192", "256", "384", "512", "768", "1024", "1536", "2048")
@@ -31,17 +32,17 @@ class Size:
     width: int
     height: int
 
-    def settings(self, tile: TileSize, size: tuple[int, int]) -> UpscaleSettings:
-        """The engine's settings for an input of (width, height).
+    def applied(self, plain: UpscaleSettings, size: tuple[int, int]) -> UpscaleSettings:
+        """The engine's settings with the output's size, for an input of (width, height).
 
         Raises:
             InvalidOptionError: "pixels" without width and height.
         """
         if self.resize == "factor":
-            return UpscaleSettings(tile=tile, outscale=self.factor)
+            return replace(plain, outscale=self.factor)
         if self.resize == "pixels":
-            return UpscaleSettings(tile=tile, size=self._pixels(size))
-        return UpscaleSettings(tile=tile)
+            return replace(plain, size=self._pixels(size))
+        return plain
 
     def _pixels(self, size: tuple[int, int]) -> tuple[int, int]:
         if not (self.width or self.height):
@@ -71,6 +72,11 @@ class UpscaleImage:
         """The node's widgets, in ComfyUI's form."""
         return {"required": {**_inputs(), **_size_widgets(), **_speed_widgets()}, "optional": _mask_widgets()}
 
+    @classmethod
+    def IS_CHANGED(cls, precision: Choice | None = None, **_: object) -> str:  # noqa: N802  (ComfyUI's name)
+        """What "auto" stands for may have changed in the settings."""
+        return settings.precision(precision or "auto")
+
     def upscale(
         self,
         upscale_model: ImageModelDescriptor[Any],
@@ -80,7 +86,7 @@ class UpscaleImage:
         width: int,
         height: int,
         tile: str,
-        precision: Precision | Literal["auto"],
+        precision: Choice,
         mask: Tensor | None = None,
         mask_is: MaskUse = "transparency",
     ) -> tuple[Tensor, Tensor]:
@@ -90,19 +96,42 @@ class UpscaleImage:
             InvalidOptionError: a value makes no sense for this model or picture.
             MemoryError: not even the smallest tile fits.
         """
-        side: TileSize = "auto" if tile == "auto" else 0 if tile == "untiled" else int(tile)
-        settings = Size(resize, factor, width, height).settings(side, (image.shape[2], image.shape[1]))
-        device = host.device()
-        ladder = precisions(upscale_model, precision, device)
-        if device.type != "cpu":
-            host.make_room(memory_needed(upscale_model, image[:1, ..., :3].movedim(-1, 1), side))
+        plain = tiles(upscale_model, image, tile)
+        sized = Size(resize, factor, width, height).applied(plain, (image.shape[2], image.shape[1]))
         try:
-            worker = Worker(upscale_model, device, ladder)
+            worker = make_worker(upscale_model, image, plain.tile, precision)
             return upscale_batch(
-                worker, image, mask, settings, scale=upscale_model.scale, mask_is=mask_is, progress=NodeProgress()
+                worker, image, mask, sized, scale=upscale_model.scale, mask_is=mask_is, progress=NodeProgress()
             )
         finally:
             host.release_memory()
+
+
+def tiles(model: Model, image: Tensor, tile: str) -> UpscaleSettings:
+    """The engine's settings for a widget's tile size: exact tiles where the model is known well enough for them."""
+    side: TileSize = "auto" if tile == "auto" else 0 if tile == "untiled" else int(tile)
+    tiling: Tiling = "exact" if can_tile_exactly(model, _planes(image)) else "overlap"
+    if tile == "auto" and isinstance(model.model, GraphNetwork):
+        side = AUTO_TILE  # a runtime does not tell how much memory it needs, and cannot be cancelled inside a tile
+    return UpscaleSettings(tile=side, tiling=tiling, memory_limit=settings.tile_memory())
+
+
+def make_worker(model: Model, image: Tensor, tile: TileSize, precision: Choice) -> Worker:
+    """A copy of the model on ComfyUI's device, where room is made for it.
+
+    Raises:
+        InvalidOptionError: the model does not hold the precision.
+    """
+    device = host.device()
+    ladder = precisions(model, settings.precision(precision), device)
+    if device.type != "cpu":
+        host.make_room(memory_needed(model, _planes(image), tile))
+    return Worker(model, device, ladder)
+
+
+def _planes(image: Tensor) -> Tensor:
+    """The colours of the first picture, (1, C, H, W)."""
+    return image[:1, ..., :3].movedim(-1, 1)
 
 
 def _inputs() -> dict[str, tuple[Any, ...]]:

@@ -1,34 +1,41 @@
 """A copy of a model for one run of a node.
 
 Models that travel through a workflow are shared by its branches and kept for the next run, so nothing is done to them:
-the copy is what moves to the device, changes precision and can be interrupted, and with it everything is gone again.
+the copy is what moves to the device and is rebuilt for speed, and with it everything is gone again.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Literal
 
 import numpy as np
 import torch
 from spandrel import ImageModelDescriptor
-from torch import nn
+from torch import Tensor, nn
+from torch.nn.modules.module import register_module_forward_pre_hook
 
+from paragon_arch import ParagonModelDescriptor
 from paragon_arch.errors import InvalidOptionError, InvalidWeightsError
+from paragon_engine.backends import Precision, Runner, backend
+from paragon_engine.backends.base import DTYPES
+from paragon_engine.backends.guard import Guarded
+from paragon_engine.backends.model import with_backend
 from paragon_engine.pictures import Picture
-from paragon_engine.progress import Progress, log
+from paragon_engine.progress import Progress
+from paragon_engine.tiling import OnPart
 from paragon_engine.upscale import UpscaleSettings, upscale_picture
 
 from . import host
 
-Precision = Literal["fp32", "fp16", "bf16"]
+Choice = Precision | Literal["auto"]
 Model = ImageModelDescriptor[Any]
 
-DTYPES: dict[Precision, torch.dtype] = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
-
-def precisions(model: Model, choice: Precision | Literal["auto"], device: torch.device) -> list[Precision]:
+def precisions(model: Model, choice: Choice, device: torch.device) -> list[Precision]:
     """The precisions to try, in this order; each one after the first is safer than the one before.
 
     Args:
@@ -53,7 +60,10 @@ def precisions(model: Model, choice: Precision | Literal["auto"], device: torch.
 
 
 class Worker:
-    """Upscales pictures with a copy of a model, in the first of several precisions that holds.
+    """Upscales pictures with a copy of a model.
+
+    A model of ours runs in its inference form, as on the command line. A tile that is not finite in half precision is
+    computed again in a safer one, and the console says so.
 
     Args:
         model: not changed.
@@ -62,39 +72,65 @@ class Worker:
     """
 
     def __init__(self, model: Model, device: torch.device, ladder: Sequence[Precision]) -> None:
-        self._model, self._device, self._ladder = model, device, list(ladder)
-        self._copy = self._make()
+        twin = _copy_of(model, device)
+        if isinstance(twin, ParagonModelDescriptor) and device.type in backend("torch").devices:
+            self.model: Model = with_backend(twin, "torch", precision=ladder[0])
+        else:
+            self.model = _guarded(twin, ladder)
+        self._last = ladder[-1]
 
-    @property
-    def precision(self) -> Precision:
-        """The precision in use now."""
-        return self._ladder[0]
-
-    def __call__(self, picture: Picture, settings: UpscaleSettings, progress: Progress) -> Picture:
-        """As `upscale_picture`. A result with NaN is made again, and all that follow, in the next precision.
+    def __call__(
+        self, picture: Picture, settings: UpscaleSettings, progress: Progress, on_part: OnPart | None = None
+    ) -> Picture:
+        """As `upscale_picture`; cancelling takes effect at the next layer, not only at the next tile.
 
         Raises:
-            InvalidWeightsError: NaN even in the last precision.
+            ParagonError: NaN even in the last precision.
         """
-        while True:
-            result = upscale_picture(self._copy, picture, settings, progress=progress)
-            if np.isfinite(result.pixels).all() and (result.alpha is None or np.isfinite(result.alpha).all()):
-                return result
-            if len(self._ladder) == 1:
-                raise InvalidWeightsError(f"the model gives NaN even in {self.precision}: model or picture is damaged")
-            overflowed = self._ladder.pop(0)
-            log.warning("the picture overflowed in %s: made again in %s", overflowed, self.precision)
-            self._copy = self._make()
-
-    def _make(self) -> Model:
-        network: nn.Module = copy.deepcopy(self._model.model)
-        network.to(self._device, DTYPES[self.precision])
-        for module in network.modules():  # a large tile alone may take many seconds on a CPU
-            module.register_forward_pre_hook(_raise_if_interrupted)
-        twin = copy.copy(self._model)
-        twin._model = network  # pyright: ignore[reportPrivateUsage]  (spandrel has no other way)
-        return twin
+        with _interruptible():
+            result = upscale_picture(self.model, picture, settings, progress=progress, on_part=on_part)
+        if np.isfinite(result.pixels).all() and (result.alpha is None or np.isfinite(result.alpha).all()):
+            return result
+        raise InvalidWeightsError(f"the model gives NaN even in {self._last}: model or picture is damaged")
 
 
-def _raise_if_interrupted(_module: nn.Module, _inputs: Any) -> None:
-    host.raise_if_interrupted()
+def _copy_of(model: Model, device: torch.device) -> Model:
+    network: nn.Module = copy.deepcopy(model.model).to(device)
+    twin = copy.copy(model)
+    twin._model = network  # pyright: ignore[reportPrivateUsage]  (spandrel has no other way)
+    return twin
+
+
+def _guarded(model: Model, ladder: Sequence[Precision]) -> Model:
+    """The same model, each tile of which is tried in several precisions."""
+    call: Any = model._call_fn  # pyright: ignore[reportPrivateUsage]  (what spandrel runs on a padded image)
+    network: nn.Module = model.model
+
+    def make(precision: Precision) -> Runner:
+        dtype = DTYPES[precision]
+        form = network if dtype == model.dtype else copy.deepcopy(network).to(dtype=dtype)
+        return lambda x: call(form, x.to(dtype)).float()
+
+    guarded = Guarded(make, ladder)
+
+    def run(_network: nn.Module, x: Tensor) -> Tensor:
+        return guarded(x)
+
+    model._call_fn = run  # pyright: ignore[reportPrivateUsage, reportAttributeAccessIssue]
+    return model
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """While open, every layer that this thread runs looks at the cancel button: a tile may take seconds on a CPU."""
+    thread = threading.get_ident()
+
+    def check(_module: nn.Module, _inputs: Any) -> None:
+        if threading.get_ident() == thread:
+            host.raise_if_interrupted()
+
+    handle = register_module_forward_pre_hook(check)
+    try:
+        yield
+    finally:
+        handle.remove()

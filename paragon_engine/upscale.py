@@ -27,7 +27,7 @@ from .pictures.alpha import bleed, within_neighbourhood
 from .pictures.colour import conversion_of
 from .pictures.resample import applications, resized, wanted_size
 from .progress import Progress
-from .tiling import TileSize, Tiling, upscale_tensor
+from .tiling import OnPart, TileSize, Tiling, upscale_tensor
 
 MAX_OUTSCALE = 64.0
 """Largest output factor; beyond it a typing error is likelier than a wish."""
@@ -46,6 +46,8 @@ class UpscaleSettings:
     tiling: Tiling = "exact"
     """See `paragon_engine.tiling.upscale_tensor`."""
     overlap: int | None = None
+    """See `paragon_engine.tiling.upscale_tensor`."""
+    memory_limit: int | None = None
     """See `paragon_engine.tiling.upscale_tensor`."""
     outscale: float | None = None
     """Output pixels per input pixel; None for the model's own scale. The model's result is resized to it."""
@@ -100,6 +102,7 @@ def upscale_picture(
     settings: UpscaleSettings | None = None,
     *,
     progress: Progress | None = None,
+    on_part: OnPart | None = None,
 ) -> Picture:
     """Upscale a picture with an RGB or one-channel model.
 
@@ -112,6 +115,7 @@ def upscale_picture(
         picture: not changed.
         settings: None for the defaults.
         progress: advanced by tiles; may cancel.
+        on_part: called for finished parts of the colours' first application; see `OnPart`.
 
     Raises:
         InvalidOptionError: a setting makes no sense, or the model takes neither one nor three channels.
@@ -124,7 +128,7 @@ def upscale_picture(
     alpha = None if picture.alpha is None else _to_tensor(picture.alpha[..., None])
     varies = alpha is not None and bool(alpha.amin() < alpha.amax())
     progress.start(2 if varies else 1)
-    pixels = _colours(model, picture, alpha, size, count, settings, progress.part())
+    pixels = _colours(model, picture, alpha, size, count, settings, progress.part(), on_part)
     if alpha is None:
         return replace(picture, pixels=pixels)
     if not varies:
@@ -142,6 +146,7 @@ def _colours(
     count: int,
     settings: UpscaleSettings,
     progress: Progress,
+    on_part: OnPart | None,
 ) -> Pixels:
     conversion = conversion_of(picture.info.icc_profile)
     source = picture.pixels if conversion is None else conversion.to_srgb(picture.pixels)
@@ -149,7 +154,7 @@ def _colours(
     if alpha is not None:
         colour = bleed(colour, alpha)
     inside = colour if conversion is None else colour.clamp(0, 1)
-    pixels = _to_size(_repeated(model, inside, count, settings, progress), size)
+    pixels = _to_size(_repeated(model, inside, count, settings, progress, on_part=on_part), size)
     if conversion is None:
         return pixels
     beyond = colour - inside  # what sRGB cannot show goes round the network
@@ -200,12 +205,14 @@ def _repeated(
     *,
     limit: bool = False,
     first: Tensor | None = None,
+    on_part: OnPart | None = None,
 ) -> Tensor:
     """Apply the model several times; ``limit`` keeps each result within its input's neighbourhood (alpha)."""
     shares = [float(model.scale) ** (2 * index) for index in range(count)]
     progress.start(sum(shares))
     for share in shares:
-        y, first = (_run(model, x, settings, progress.part(share)) if first is None else first), None
+        y = _run(model, x, settings, progress.part(share), on_part) if first is None else first
+        first, on_part = None, None
         x = within_neighbourhood(y, x, model.scale) if limit else y
     return x
 
@@ -251,7 +258,13 @@ def refuse_existing(source: Path, target: Path, *, overwrite: bool) -> None:
         raise OutputExistsError(f"{target}: exists already; give another name or allow overwriting")
 
 
-def _run(model: ImageModelDescriptor[Any], x: Tensor, settings: UpscaleSettings, progress: Progress) -> Tensor:
+def _run(
+    model: ImageModelDescriptor[Any],
+    x: Tensor,
+    settings: UpscaleSettings,
+    progress: Progress,
+    on_part: OnPart | None = None,
+) -> Tensor:
     """Upscale (1, C, H, W) with C = 1 or 3 by a model of 1 or 3 channels; the result has C channels too."""
     channels = x.shape[1]
     if model.input_channels not in (1, 3) or model.output_channels != model.input_channels:
@@ -264,7 +277,14 @@ def _run(model: ImageModelDescriptor[Any], x: Tensor, settings: UpscaleSettings,
     elif model.input_channels < channels:
         x = x.transpose(0, 1)  # each channel is a picture of its own
     y = upscale_tensor(
-        model, x, tile=settings.tile, tiling=settings.tiling, overlap=settings.overlap, progress=progress
+        model,
+        x,
+        tile=settings.tile,
+        tiling=settings.tiling,
+        overlap=settings.overlap,
+        progress=progress,
+        memory_limit=settings.memory_limit,
+        on_part=on_part,
     )
     if model.input_channels > channels:
         return y.mean(dim=1, keepdim=True)
@@ -281,5 +301,8 @@ def _to_array(x: Tensor) -> Pixels:
 
 
 def _to_size(x: Tensor, size: tuple[int, int]) -> Pixels:
-    """(1, C, H, W) as (H, W, C) in 0..1, brought to (width, height)."""
-    return np.ascontiguousarray(resized(_to_array(x), size).clip(0, 1))
+    """(1, C, H, W) in 0..1 as (H, W, C), brought to (width, height)."""
+    pixels = _to_array(x)
+    if (pixels.shape[1], pixels.shape[0]) != size:
+        pixels = resized(pixels, size).clip(0, 1)
+    return np.ascontiguousarray(pixels)

@@ -69,7 +69,7 @@ class OnnxRuntimeBackend:
 def _run(session: Any, x: Tensor) -> Tensor:
     try:
         image = x.detach().to("cpu", torch.float32).contiguous().numpy()
-        return torch.from_numpy(session.run(["output"], {"input": image})[0]).to(x.device)
+        return torch.from_numpy(session.run(None, {session.get_inputs()[0].name: image})[0]).to(x.device)
     except Exception as error:  # onnxruntime's errors share no base class
         if "allocat" in str(error).lower():
             raise MemoryError(f"out of memory in ONNX Runtime: {str(error)[:200]}") from error

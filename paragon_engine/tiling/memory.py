@@ -141,8 +141,14 @@ def untiled_peak(network: nn.Module, shape: Sequence[int], dtype: torch.dtype) -
     return counter.peak
 
 
-def fits(network: nn.Module, shape: Sequence[int], dtype: torch.dtype, device: torch.device) -> bool:
-    """Whether an untiled run is predicted to fit into the memory that is free on ``device``.
+def usable_memory(device: torch.device, limit: int | None = None) -> int:
+    """Bytes that a run may plan with on a device: a share of what is free there, and no more than ``limit``."""
+    usable = int(USABLE * free_memory(device))
+    return usable if limit is None else min(usable, limit)
+
+
+def fits(network: nn.Module, shape: Sequence[int], dtype: torch.dtype, usable: int) -> bool:
+    """Whether an untiled run is predicted to fit into ``usable`` bytes.
 
     True for a network that cannot be run without contents, which none of ours is: running out is noticed anyway.
     """
@@ -150,7 +156,7 @@ def fits(network: nn.Module, shape: Sequence[int], dtype: torch.dtype, device: t
         need = untiled_peak(network, shape, dtype)
     except (RuntimeError, NotImplementedError):
         return True
-    return need <= USABLE * free_memory(device)
+    return need <= usable
 
 
 def on_meta(network: M) -> M:

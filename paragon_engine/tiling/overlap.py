@@ -19,7 +19,7 @@ from torch import Tensor
 from paragon_arch.errors import InvalidOptionError
 
 from ..progress import Progress, log
-from .memory import fits, is_out_of_memory, release_cached
+from .memory import fits, is_out_of_memory, release_cached, usable_memory
 
 TileSize = int | Literal["auto"] | None
 """Side of a tile in input pixels, its context included; 0 or None for the whole image at once."""
@@ -119,7 +119,9 @@ def choose_tile(model: ImageModelDescriptor[Any], x: Tensor, tile: TileSize) -> 
     """
     whole = max(x.shape[-2:])
     if tile == "auto":
-        untiled = model.tiling == ModelTiling.INTERNAL or fits(model.model, x.shape, model.dtype, model.device)
+        untiled = model.tiling == ModelTiling.INTERNAL or fits(
+            model.model, x.shape, model.dtype, usable_memory(model.device)
+        )
         return whole if untiled else min(whole, AUTO_TILE)
     if not tile:
         return whole

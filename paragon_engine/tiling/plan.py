@@ -125,13 +125,18 @@ def streaming_need(model: ImageModelDescriptor[Any], x: Tensor, tile: int) -> Ne
 
 
 def make_plan(
-    model: ImageModelDescriptor[Any], x: Tensor, *, tile: TileSize = "auto", tiling: Tiling = "exact"
+    model: ImageModelDescriptor[Any],
+    x: Tensor,
+    *,
+    tile: TileSize = "auto",
+    tiling: Tiling = "exact",
+    memory_limit: int | None = None,
 ) -> Plan:
     """Settle how to run a batch ``x`` (N, C, H, W).
 
     "auto" is untiled where that is predicted to fit into the memory that is free. Otherwise the tile follows from
-    the free memory. A model for which exact tiles are not known runs untiled, with a warning, unless
-    ``tiling="overlap"`` was asked for.
+    the free memory; ``memory_limit`` are bytes that it shall not exceed even if more are free. A model for which
+    exact tiles are not known runs untiled, with a warning, unless ``tiling="overlap"`` was asked for.
 
     Raises:
         InvalidOptionError: the tile is negative or too small to be of use.
@@ -143,10 +148,11 @@ def make_plan(
     if not tile or model.tiling == ModelTiling.INTERNAL:
         return untiled
     if tile == "auto":
-        if memory.fits(worker(model.model), x.shape, model.dtype, model.device):
+        usable = memory.usable_memory(model.device, memory_limit)
+        if memory.fits(worker(model.model), x.shape, model.dtype, usable):
             return untiled
         if tiling == "exact" and can_tile_exactly(model, x):
-            return Plan("exact", fitting_tile(model, x, memory.USABLE * memory.free_memory(model.device)))
+            return Plan("exact", fitting_tile(model, x, usable))
         tile = min(whole, AUTO_TILE)
     if tile >= whole:
         return untiled

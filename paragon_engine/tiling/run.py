@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -17,7 +18,10 @@ from .buffers import Store, limits_for
 from .memory import is_out_of_memory, release_cached
 from .overlap import TileSize
 from .plan import Plan, Tiling, can_tile_exactly, exact_work, make_plan, padded_size, streaming_need
-from .streaming import OnRegion, Streamer
+from .streaming import Streamer
+
+OnPart = Callable[[Tensor, int, int], None]
+"""Called with a finished part ``(C, h, w)`` of the result, in 0..1, and its topmost row and leftmost column."""
 
 
 def upscale_tensor(
@@ -28,7 +32,8 @@ def upscale_tensor(
     tiling: Tiling = "exact",
     overlap: int | None = None,
     progress: Progress | None = None,
-    on_region: OnRegion | None = None,
+    memory_limit: int | None = None,
+    on_part: OnPart | None = None,
 ) -> Tensor:
     """Run a model over a batch, at once or in tiles.
 
@@ -41,8 +46,8 @@ def upscale_tensor(
         tiling: "exact" gives the result of the whole image; "overlap" approximates it, with feathered seams.
         overlap: for "overlap" alone: input pixels shared by neighbours.
         progress: advanced by tiles; may cancel between them.
-        on_region: called for every finished part of the result of the (last) image of the batch, with its output rows
-            and columns; not for "overlap".
+        memory_limit: bytes on the model's device that an "auto" tile may plan with; None for what is free there.
+        on_part: called for every finished part of the result of each image of the batch; not for "overlap".
 
     Returns:
         ``(N, C, H*scale, W*scale)`` in 0..1, float32 on the device of ``x``.
@@ -55,7 +60,7 @@ def upscale_tensor(
     progress = progress or Progress()
     if overlap is not None and tiling == "exact":
         raise InvalidOptionError("exact tiles need no overlap: leave it out, or ask for the tiling overlap")
-    plan = make_plan(model, x, tile=tile, tiling=tiling)
+    plan = make_plan(model, x, tile=tile, tiling=tiling, memory_limit=memory_limit)
     if plan.kind == "overlap" or (plan.kind == "untiled" and tiling == "overlap"):
         size = 0 if plan.kind == "untiled" else plan.tile
         return overlapping.upscale_overlapping(model, x, tile=size, overlap=overlap, progress=progress)
@@ -63,11 +68,12 @@ def upscale_tensor(
         if plan.kind == "untiled":
             result = _untiled(model, x, progress)
             if result is not None:
-                if on_region is not None:
-                    on_region(0, result.shape[-2], 0, result.shape[-1])
+                if on_part is not None:
+                    for image in result:
+                        on_part(image, 0, 0)
                 return result
             plan = _after_running_out(model, x)
-        return _streamed(model, x, plan, progress, on_region)
+        return _streamed(model, x, plan, progress, on_part)
 
 
 def _untiled(model: ImageModelDescriptor[Any], x: Tensor, progress: Progress) -> Tensor | None:
@@ -103,7 +109,7 @@ def _after_running_out(model: ImageModelDescriptor[Any], x: Tensor) -> Plan:
 
 
 def _streamed(
-    model: ImageModelDescriptor[Any], x: Tensor, plan: Plan, progress: Progress, on_region: OnRegion | None
+    model: ImageModelDescriptor[Any], x: Tensor, plan: Plan, progress: Progress, on_part: OnPart | None
 ) -> Tensor:
     """Every image of the batch in exact tiles."""
     height, width = (side * model.scale for side in x.shape[-2:])
@@ -116,7 +122,7 @@ def _streamed(
     log.info("exact tiles of %d pixels: equal to the untiled result", plan.tile)
     progress.start(len(x))
     for image, result in zip(padded.split(1), out.split(1), strict=True):
-        _stream_image(model, image, result, tile=plan.tile, reserve=reserve, progress=progress, on_region=on_region)
+        _stream_image(model, image, result, tile=plan.tile, reserve=reserve, progress=progress, on_part=on_part)
     return out[..., :height, :width]
 
 
@@ -128,14 +134,14 @@ def _stream_image(
     tile: int,
     reserve: float,
     progress: Progress,
-    on_region: OnRegion | None,
+    on_part: OnPart | None,
 ) -> None:
     """One image, in the first precision that holds its values."""
 
     def finished(top: int, bottom: int, left: int, right: int) -> None:
-        result[..., top:bottom, left:right].clamp_(0, 1)
-        if on_region is not None:
-            on_region(top, bottom, left, right)
+        part = result[0, :, top:bottom, left:right].clamp_(0, 1)
+        if on_part is not None:
+            on_part(part, top, left)
 
     device, works = model.device, list(exact_work(model, *image.shape[-2:]))
     for number, work in enumerate(works, start=1):

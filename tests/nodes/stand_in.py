@@ -48,11 +48,11 @@ class Host:
 
         models = folder("models/upscale_models")
 
-        def names(_kind: str) -> list[str]:
-            return sorted(file.name for file in models.iterdir())
+        def names(kind: str) -> list[str]:
+            return sorted(file.name for file in folder(f"models/{kind}").iterdir())
 
-        def full_path(_kind: str, name: str) -> str:
-            return str(models / name)
+        def full_path(kind: str, name: str) -> str:
+            return str(folder(f"models/{kind}") / name)
 
         def folders(_kind: str) -> list[str]:
             return [str(models)]
@@ -66,6 +66,7 @@ class Host:
                 "get_full_path_or_raise": full_path,
                 "get_folder_paths": folders,
                 "get_output_directory": lambda: str(folder("output")),
+                "get_user_directory": lambda: str(folder("user")),
                 "get_temp_directory": lambda: str(self.base / "temp"),
             },
             "comfy": {},

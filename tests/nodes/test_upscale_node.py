@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any, cast
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
+from nodes import progress
 from nodes.upscale_image import UpscaleImage
-from paragon_arch.errors import InvalidOptionError, InvalidWeightsError
+from paragon_arch.errors import InvalidOptionError, ParagonError
 from paragon_engine.tiling import upscale_tensor
 from tests.engine_models import descriptor
 from tests.nodes.stand_in import Host, Interrupted, foreign_model
@@ -167,6 +169,19 @@ def test_the_bar_moves_with_the_tiles_and_shows_finished_pictures(host: Host) ->
     assert previews[0][2] == 200
 
 
+def test_the_view_of_a_picture_gets_bright_where_it_is_done(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "INTERVAL", 0)
+    image = torch.full((1, 600, 600, 3), 0.8)
+    result, _ = upscale(descriptor(), image, tile="384")
+    views = [preview[1] for _, _, preview in host.shown if preview is not None]
+    assert len(views) == 4
+    assert views[0].size == (512, 512)
+    first, last = (np.asarray(views[index]).astype(float).mean(axis=-1) / 255 for index in (0, -1))
+    assert abs(first[100, 100] - float(result[0, 200, 200].mean())) < 0.02
+    assert abs(first[-1, -1] - 0.8 * progress.DIMMED) < 0.02
+    assert abs(last[256, 256] - float(result[0, 600, 600].mean())) < 0.02
+
+
 def test_cancelling_stops_inside_a_tile_and_frees_the_device(host: Host) -> None:
     host.checks_left = 5
     with pytest.raises(Interrupted):
@@ -201,12 +216,12 @@ def test_what_overflows_is_made_again_more_precisely(caplog: pytest.LogCaptureFi
     expected = upscale(model, image)[0]
     model._model = Overflows(model.model)  # pyright: ignore[reportPrivateUsage]
     assert torch.equal(upscale(model, image, precision="bf16")[0], expected)
-    assert "overflowed in bf16: made again in fp32" in caplog.text
+    assert "overflowed in bf16: redone in fp32" in caplog.text
 
 
 @pytest.mark.usefixtures("host")
 def test_a_model_that_gives_nan_anyway_is_an_error() -> None:
     model = foreign_model()
     model._model = Overflows(model.model, broken=True)  # pyright: ignore[reportPrivateUsage]
-    with pytest.raises(InvalidWeightsError, match="NaN even in fp32"):
+    with pytest.raises(ParagonError, match="NaN or infinity even in fp32"):
         upscale(model, pictures())

@@ -61,7 +61,7 @@ def main() -> None:
     def add_model_folder_path(kind: str, folder: str) -> None:
         added.append((kind, folder))
 
-    vars(sys.modules["folder_paths"])["add_model_folder_path"] = add_model_folder_path
+    vars(sys.modules["folder_paths"]).update(add_model_folder_path=add_model_folder_path, models_dir="models")
     if arguments.block:
         sys.modules[arguments.block] = None  # pyright: ignore[reportArgumentType]  (Python's way to forbid an import)
     if arguments.preload:

@@ -43,7 +43,7 @@ def test_nodes_and_architectures_are_registered(loaded: dict[str, Any]) -> None:
 
 
 def test_the_models_of_the_pack_are_listed(pack: Path, loaded: dict[str, Any]) -> None:
-    assert loaded["model_folders"] == [["upscale_models", str(pack / "models")]]
+    assert loaded["model_folders"] == [["onnx", "models/onnx"], ["upscale_models", str(pack / "models")]]
 
 
 def test_libraries_come_from_the_pack_and_the_hosts_modules_stay(pack: Path, loaded: dict[str, Any]) -> None:
