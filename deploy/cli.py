@@ -9,13 +9,15 @@ from collections.abc import Sequence
 
 from . import console
 from .command import Command
-from .commands import benchmark, chainner, fuse, inspect, upscale
+from .commands import benchmark, chainner, export, fuse, inspect, upscale, verify
 from .exit_codes import ExitCode, exit_code, table
 
 COMMANDS: tuple[Command, ...] = (
     inspect.COMMAND,
     fuse.COMMAND,
     upscale.COMMAND,
+    export.COMMAND,
+    verify.COMMAND,
     benchmark.COMMAND,
     chainner.COMMAND,
 )

@@ -20,6 +20,8 @@ class ExitCode(IntEnum):
     OUTPUT = 7
     FUSION = 8
     PARTIAL = 9
+    VERIFICATION = 10
+    INCOMPLETE = 11
     CANCELLED = 130
 
 
@@ -34,6 +36,8 @@ MEANINGS = {
     ExitCode.OUTPUT: "the output cannot be written, or exists already",
     ExitCode.FUSION: "fusing was refused or its check failed",
     ExitCode.PARTIAL: "some pictures of a folder failed; the others are done",
+    ExitCode.VERIFICATION: "an artefact differs from its checkpoint by more than is allowed; it was not written",
+    ExitCode.INCOMPLETE: "a release without an artefact that was asked for, because it failed; the others are complete",
     ExitCode.CANCELLED: "stopped by the user",
 }
 

@@ -111,6 +111,7 @@ class _Conversion:
             if name in final and wanted != io:
                 node.output[index] = f"{name}_{wanted}"
                 self.nodes.append(self._cast(node.output[index], name, io))
+                self.types[name], self.added[name, wanted] = io, node.output[index]
             elif name in floating:
                 self.types[name] = wanted
 

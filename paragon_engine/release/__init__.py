@@ -1,0 +1,1 @@
+"""From a checkpoint to what a model author publishes: exported, proved equal, compared, packed."""
