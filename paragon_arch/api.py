@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 import os
 import warnings
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TypeVar
 
-from torch import nn
+from torch import Tensor, nn
 
 from .errors import FusionError, InvalidOptionError, ParagonWarning
 from .files.checkpoint import write_checkpoint
@@ -115,6 +116,7 @@ def save(
     *,
     overwrite: bool = False,
     hint_tensors: bool = True,
+    quantization: Mapping[str, Tensor] | None = None,
 ) -> None:
     """Save a model as safetensors in the family's own key format, with everything a loader must know.
 
@@ -124,6 +126,7 @@ def save(
         overwrite: replace an existing file (otherwise `OutputExistsError`).
         hint_tensors: also store the values that shapes do not prove as small tensors, for loaders that cannot see
             metadata. Strict loaders of the original training framework refuse unknown tensors: switch it off for them.
+        quantization: what quantisation-aware training stores beside the weights (docs/quantization.md).
     """
     network = network_of(model)
     state = network.state_dict()
@@ -132,7 +135,15 @@ def save(
         raise FusionError("the network's tensors are no longer those of a known layout; it cannot be saved")
     hints = {name: network.hyperparameters[name] for name in OPTIONS if network.hyperparameters.get(name) is not None}
     metadata = {"paragonsr.layout": layout.id, "paragonsr.fused": str(network.fused).lower()}
-    write_checkpoint(path, state, hints=hints, metadata=metadata, hint_tensors=hint_tensors, overwrite=overwrite)
+    write_checkpoint(
+        path,
+        state,
+        hints=hints,
+        metadata=metadata,
+        hint_tensors=hint_tensors,
+        quantization=quantization,
+        overwrite=overwrite,
+    )
 
 
 def network_of(model: object) -> SRNetwork:

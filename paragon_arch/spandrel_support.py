@@ -18,6 +18,7 @@ from torch import Tensor
 
 from .errors import ParagonWarning
 from .files.checkpoint import unwrap
+from .files.hints import EXTRA_PREFIXES
 from .inspection import Inspection
 from .layouts import LAYOUTS, identify
 from .layouts.base import Layout
@@ -90,8 +91,9 @@ def _tags(report: Inspection) -> list[str]:
 
 
 def unwrap_tolerantly(state_dict: Mapping[str, Any]) -> dict[str, Tensor]:
-    """The tensors of somebody else's state dict; {} if it is of no use."""
-    return unwrap(state_dict, tolerant=True)[0]
+    """The weights of somebody else's state dict; {} if it is of no use."""
+    tensors = unwrap(state_dict, tolerant=True)[0]
+    return {key: tensor for key, tensor in tensors.items() if not key.startswith(EXTRA_PREFIXES)}
 
 
 ARCHITECTURES: dict[str, ParagonArchitecture] = {layout.id: ParagonArchitecture(layout) for layout in LAYOUTS}

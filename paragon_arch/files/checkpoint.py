@@ -11,7 +11,7 @@ import io
 import os
 import stat
 from collections.abc import Generator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, cast
 
@@ -29,7 +29,16 @@ from ..errors import (
 from . import safetensors_file, torch_file
 from .atomic import atomic_path
 from .containers import select
-from .hints import HINT_NAMES, METADATA_PREFIX, TENSOR_PREFIX, check_hints, read_hints, to_metadata, to_tensors
+from .hints import (
+    EXTRA_PREFIXES,
+    HINT_NAMES,
+    METADATA_PREFIX,
+    QUANTIZATION_PREFIX,
+    check_hints,
+    read_hints,
+    to_metadata,
+    to_tensors,
+)
 from .pickle_reader import MAX_PICKLE, StoredTensor, UnreadableTensor, interpret
 from .sniff import HEAD_SIZE, sniff
 
@@ -59,6 +68,8 @@ class Checkpoint:
     """"safetensors", "pth" or "state dict"."""
     wrapper: str
     """What was unwrapped, dotted: "params_ema", "state_dict.net_g"; "" if the weights were bare."""
+    quantization: dict[str, Tensor] = field(default_factory=dict[str, Tensor])
+    """What quantisation-aware training stored, without ``paragonsr_quant.``."""
 
 
 def read_checkpoint(source: str | os.PathLike[str] | Mapping[str, Any], *, check_finite: bool = True) -> Checkpoint:
@@ -113,6 +124,7 @@ def write_checkpoint(
     hints: Mapping[str, Any],
     metadata: Mapping[str, str] | None = None,
     hint_tensors: bool = True,
+    quantization: Mapping[str, Tensor] | None = None,
     overwrite: bool = False,
 ) -> None:
     """Write a safetensors file whole or not at all; equal arguments give equal bytes.
@@ -123,6 +135,7 @@ def write_checkpoint(
         hints: values of `HINT_NAMES`; None stands for not known.
         metadata: further texts for the header; ``format: pt`` is always there.
         hint_tensors: store the hints as tensors too, for loaders that drop the metadata (see `hints`).
+        quantization: stored under ``paragonsr_quant.<name>``; comes back as `Checkpoint.quantization`.
         overwrite: replace an existing file.
 
     Raises:
@@ -136,6 +149,7 @@ def write_checkpoint(
     checked = check_hints(hints)
     texts = _merge_metadata(metadata or {}, to_metadata(checked))
     tensors = {**_writable(state), **(to_tensors(checked) if hint_tensors else {})}
+    tensors |= {QUANTIZATION_PREFIX + name: tensor for name, tensor in (quantization or {}).items()}
     with _named(path):
         _check_finite(tensors)
     with atomic_path(path, overwrite=overwrite) as temp, temp.open("wb") as stream:
@@ -236,13 +250,18 @@ def _checkpoint(
 ) -> Checkpoint:
     """Check the tensors and part weights from hints."""
     tensors = {key: _admit(key, tensor) for key, tensor in weights.items()}
-    state = {key: tensor for key, tensor in tensors.items() if not key.startswith(TENSOR_PREFIX)}
+    state = {key: tensor for key, tensor in tensors.items() if not key.startswith(EXTRA_PREFIXES)}
+    quantization = {
+        key.removeprefix(QUANTIZATION_PREFIX): tensor
+        for key, tensor in tensors.items()
+        if key.startswith(QUANTIZATION_PREFIX)
+    }
     if not state:
         raise CorruptCheckpointError("no weights found, only hints: give a checkpoint of a generator")
     if check_finite:
         _check_finite(state)
     hints, sources = read_hints(metadata, tensors)
-    return Checkpoint(state, hints, sources, metadata, path, kind, wrapper)
+    return Checkpoint(state, hints, sources, metadata, path, kind, wrapper, quantization)
 
 
 def _admit(key: str, tensor: Tensor) -> Tensor:
@@ -295,7 +314,7 @@ def _writable(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     if not state:
         raise InvalidOptionError("the state dict is empty: there is nothing to save")
     for key, tensor in state.items():
-        if key.startswith(TENSOR_PREFIX) or key == "__metadata__":
+        if key.startswith(EXTRA_PREFIXES) or key == "__metadata__":
             raise InvalidOptionError(f"the key {key!r} is reserved: pass hints and metadata as such")
         if not isinstance(tensor, Tensor):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise InvalidOptionError(f"the entry {key!r} is a {type(tensor).__name__}, not a tensor")

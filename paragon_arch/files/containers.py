@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar, cast
 
 from ..errors import CorruptCheckpointError
-from .hints import TENSOR_PREFIX
+from .hints import EXTRA_PREFIXES
 
 T = TypeVar("T")
 
@@ -102,7 +102,7 @@ def _without_compiled(key: str) -> str:
 
 
 def _common_prefix(weights: Mapping[str, Any]) -> str | None:
-    keys = [key for key in weights if not key.startswith(TENSOR_PREFIX)]
+    keys = [key for key in weights if not key.startswith(EXTRA_PREFIXES)]
     for prefix in PREFIXES:
         if keys and all(key.startswith(prefix) and len(key) > len(prefix) for key in keys):
             return prefix

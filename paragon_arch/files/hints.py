@@ -29,6 +29,10 @@ HINT_NAMES = ("scale", "alpha", "window_size", "use_norm", "attention")
 """Every hint there is."""
 METADATA_PREFIX = "paragonsr."
 TENSOR_PREFIX = "paragonsr_hint."
+QUANTIZATION_PREFIX = "paragonsr_quant."
+"""Of tensors that quantisation-aware training stores beside the weights (docs/quantization.md)."""
+EXTRA_PREFIXES = (TENSOR_PREFIX, QUANTIZATION_PREFIX)
+"""Of every tensor that is no weight."""
 
 _TYPES: dict[str, type] = {"scale": int, "alpha": float, "window_size": int, "use_norm": bool, "attention": str}
 _MAX_INT = 2**31 - 1
