@@ -14,7 +14,7 @@ from PIL import Image
 
 from paragon_arch.errors import ImageError
 
-from ..images import EXTENSIONS, read_image, to_bytes
+from ..pictures import EXTENSIONS, read_image, to_bytes
 
 Bytes = npt.NDArray[np.uint8]
 Batch = npt.NDArray[np.float32]
