@@ -11,7 +11,7 @@ nowhere else; what it does at an inner border of a crop lies in the halo and is 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Protocol
@@ -248,9 +248,10 @@ def channel_sums(x: Tensor) -> Tensor:
     return total.view(1, -1, 1, 1)
 
 
-def _in_blocks(x: Tensor) -> Iterable[Tensor]:
+def _in_blocks(x: Tensor) -> Iterator[Tensor]:
     """Rows that fit into the cache together; without contents there is nothing to sum."""
-    return () if x.device.type == "meta" else x.split(max(1, _BLOCK // (x.shape[1] * x.shape[3])), dim=2)
+    rows = max(1, _BLOCK // (x.shape[1] * x.shape[3]))
+    return (x[:, :, top : top + rows] for top in range(0, 0 if x.device.type == "meta" else x.shape[2], rows))
 
 
 def power_sums(x: Tensor) -> Tensor:

@@ -162,8 +162,9 @@ class NormedContextStep(nn.Module):
         return self.given(x, *norm_as_affine(self.norm, x))
 
     def given(self, x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
-        """The same with the norm as `norm_as_affine` gives it."""
-        out = torch.addcmul(self.gamma * shift, x, 1 + self.gamma * scale)
+        """The same with the norm as `norm_as_affine` gives it; scale and shift may be of a wider type."""
+        out = torch.addcmul((self.gamma * shift).to(x.dtype), x, (1 + self.gamma * scale).to(x.dtype))
+        scale, shift = scale.to(x.dtype), shift.to(x.dtype)
         start = self.split[0]
         for layer, width in zip(self.filters, self.split[1:], strict=True):
             part = slice(start, start + width)
@@ -199,8 +200,8 @@ class NormedConvs(nn.Module):
 def _pointwise(x: Tensor, conv: nn.Module, scale: Tensor, shift: Tensor) -> Tensor:
     """1x1 convolution of ``x * scale + shift`` for one sample."""
     assert isinstance(conv, nn.Conv2d) and conv.bias is not None
-    offset = conv.bias + conv.weight.flatten(1) @ shift.flatten()
-    return F.conv2d(x, conv.weight * scale, offset)
+    offset = conv.bias + conv.weight.flatten(1).to(shift.dtype) @ shift.flatten()
+    return F.conv2d(x, (conv.weight * scale).to(x.dtype), offset.to(x.dtype))
 
 
 class NormedProduct(nn.Module):

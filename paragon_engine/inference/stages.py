@@ -191,8 +191,9 @@ def _gate(gate: Callable[[Tensor], Tensor]) -> _Pooling:
 
 
 def _affine(norm: nn.GroupNorm, moments: Moments, like: Tensor) -> tuple[Tensor, Tensor]:
-    """Scale and shift ``(1, C, 1, 1)`` such that the norm with these moments is ``x * scale + shift``."""
-    scale = like.new_full((1, norm.num_channels, 1, 1), (moments.variance + norm.eps) ** -0.5)
+    """Scale and shift ``(1, C, 1, 1)``, FP32 at least, such that the norm with these moments is ``x * scale + shift``."""
+    wide = torch.promote_types(like.dtype, torch.float32)
+    scale = like.new_full((1, norm.num_channels, 1, 1), (moments.variance + norm.eps) ** -0.5, dtype=wide)
     if not norm.affine:
         return scale, -moments.mean * scale
     scale = scale * norm.weight.view(1, -1, 1, 1)

@@ -103,8 +103,9 @@ def _storage(x: Tensor) -> int:
 
 OUT_OF_MEMORY = (
     "out of memory",  # CUDA, MPS, XPU and Level Zero, ROCm
-    "out_of_memory",  # Level Zero and OpenCL codes: UR_RESULT_ERROR_OUT_OF_DEVICE_MEMORY
-    "out_of_resources",  # the same on Intel's older runtimes
+    "_out_of_device_memory",  # codes of Level Zero and OpenCL
+    "_out_of_host_memory",
+    "_out_of_resources",  # the same on Intel's older runtimes
     "not enough memory",  # PyTorch's CPU allocator on Windows
     "not enough gpu video memory",  # DirectML
     "can't allocate memory",  # PyTorch's CPU allocator on Linux

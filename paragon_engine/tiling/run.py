@@ -121,9 +121,20 @@ def _streamed(
     reserve = need.tile + (out.nbytes if x.device == model.device else 0)
     log.info("exact tiles of %d pixels: equal to the untiled result", plan.tile)
     progress.start(len(x))
-    for image, result in zip(padded.split(1), out.split(1), strict=True):
+    for index in range(len(x)):
+        image, result = padded[index : index + 1], out[index : index + 1]
         _stream_image(model, image, result, tile=plan.tile, reserve=reserve, progress=progress, on_part=on_part)
     return out[..., :height, :width]
+
+
+def _within(height: int, width: int, on_region: OnRegion) -> OnRegion:
+    """Announce only what is inside of a picture of this size."""
+
+    def announce(top: int, bottom: int, left: int, right: int) -> None:
+        if top < height and left < width:
+            on_region(top, min(bottom, height), left, min(right, width))
+
+    return announce
 
 
 def _stream_image(
@@ -156,9 +167,10 @@ def _stream_image(
 def _padded(x: Tensor, size: tuple[int, int]) -> Tensor:
     """Extend a batch to a size at the bottom and right, as spandrel does: mirrored, then repeated."""
     for mode in ("reflect", "replicate"):
-        missing = [wanted - have for wanted, have in zip(size, x.shape[-2:], strict=True)]
-        if mode == "reflect":
-            missing = [min(more, have - 1) for more, have in zip(missing, x.shape[-2:], strict=True)]
-        if any(missing):
-            x = F.pad(x, (0, missing[1], 0, missing[0]), mode=mode)
+        height, width = x.shape[-2:]
+        down, right = size[0] - height, size[1] - width
+        if mode == "reflect":  # which has no more than this to mirror
+            down, right = min(down, height - 1), min(right, width - 1)
+        if down or right:
+            x = F.pad(x, (0, right, 0, down), mode=mode)
     return x
