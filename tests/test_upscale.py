@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from paragon_arch.errors import CancelledError, ImageError, InvalidOptionError, OutputError, OutputExistsError
-from paragon_engine.folders import FolderSummary, plan, upscale_folder
+from paragon_engine.jobs import FolderOptions, FolderSummary, plan, upscale_files
 from paragon_engine.pictures import Picture, Pixels, read_image, write_image
 from paragon_engine.pictures.alpha import bleed, within_neighbourhood
 from paragon_engine.progress import Progress, TerminalProgress, duration
@@ -202,7 +202,7 @@ def names(folder: Path) -> set[str]:
 
 def test_a_folder_is_done_but_for_its_bad_files(tree: Path) -> None:
     target = tree.parent / "out"
-    summary = upscale_folder(descriptor(), tree, target)
+    summary = upscale_files(descriptor(), tree, target)
     assert names(target) == {"a.png", "b.png"}
     assert [path.name for path, _ in summary.failed] == ["bad.png"]
     assert isinstance(summary.failed[0][1], ImageError)
@@ -212,7 +212,7 @@ def test_a_folder_is_done_but_for_its_bad_files(tree: Path) -> None:
 
 def test_a_tree_is_mirrored_and_formats_can_be_kept(tree: Path) -> None:
     target = tree.parent / "out"
-    upscale_folder(descriptor(), tree, target, recursive=True, extension=None)
+    upscale_files(descriptor(), tree, target, options=FolderOptions(recursive=True, extension=None))
     assert names(target) == {"a.png", "b.bmp", "deep/c.tif", "deep/er/d.webp"}
 
 
@@ -220,17 +220,17 @@ def test_existing_results_are_skipped_or_replaced(tree: Path) -> None:
     target = tree.parent / "out"
     target.mkdir()
     (target / "a.png").write_text("mine")
-    summary = upscale_folder(descriptor(), tree, target)
+    summary = upscale_files(descriptor(), tree, target)
     assert summary.skipped == [target / "a.png"]
     assert (target / "a.png").read_text() == "mine"
-    summary = upscale_folder(descriptor(), tree, target, overwrite=True)
+    summary = upscale_files(descriptor(), tree, target, options=FolderOptions(overwrite=True))
     assert not summary.skipped
     assert read_image(target / "a.png").size == (20, 16)
 
 
 def test_results_inside_the_input_folder_are_not_upscaled_again(tree: Path) -> None:
     for _ in range(2):
-        summary = upscale_folder(descriptor(), tree, tree / "out", recursive=True)
+        summary = upscale_files(descriptor(), tree, tree / "out", options=FolderOptions(recursive=True))
     assert len(summary.skipped) == 4  # pyright: ignore[reportPossiblyUnboundVariable]
     assert len(names(tree / "out")) == 4
 
@@ -238,7 +238,8 @@ def test_results_inside_the_input_folder_are_not_upscaled_again(tree: Path) -> N
 def test_pictures_that_differ_in_extension_alone_keep_apart(tmp_path: Path) -> None:
     for name in ("a.png", "a.bmp", "A.tif", "b.png"):
         write_image(picture(4, 4), tmp_path / name)
-    outputs = [output.name for _, output in plan(tmp_path, tmp_path / "out", recursive=False, extension=".png")]
+    jobs = plan([tmp_path], tmp_path / "out", recursive=False, extension=".png")
+    outputs = [job.target.name for job in jobs]
     assert sorted(outputs) == ["A.tif.png", "a.bmp.png", "a.png.png", "b.png"]
 
 
@@ -246,17 +247,17 @@ def test_pictures_that_differ_in_extension_alone_keep_apart(tmp_path: Path) -> N
 def test_unusable_targets_of_a_folder(tree: Path, target: str) -> None:
     (tree.parent / "file").write_text("")
     with pytest.raises(OutputError):
-        upscale_folder(descriptor(), tree, tree.parent / target)
+        upscale_files(descriptor(), tree, tree.parent / target)
 
 
 def test_a_folder_without_pictures_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ImageError, match="no pictures"):
-        upscale_folder(descriptor(), tmp_path, tmp_path / "out")
+        upscale_files(descriptor(), tmp_path, tmp_path / "out")
 
 
 def test_progress_of_a_folder_reaches_the_end_whatever_fails(tree: Path) -> None:
     progress = Progress()
-    upscale_folder(descriptor(), tree, tree.parent / "out", recursive=True, progress=progress)
+    upscale_files(descriptor(), tree, tree.parent / "out", options=FolderOptions(recursive=True), progress=progress)
     assert (progress.total, round(progress.done, 9)) == (5, 5)
 
 

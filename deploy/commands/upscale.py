@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import paragon_arch
-from paragon_arch.errors import ImageError
+from paragon_arch.errors import ImageError, InvalidOptionError
 from paragon_engine.catalog import find_model
 from paragon_engine.progress import Progress, duration, log
 
@@ -17,33 +17,34 @@ from ..command import Command, add_overrides, overrides, positive_float, positiv
 from ..exit_codes import ExitCode
 
 if TYPE_CHECKING:
+    from paragon_engine.jobs import FolderOptions, FolderSummary
+    from paragon_engine.pictures import WriteOptions
     from paragon_engine.upscale import UpscaleSettings
 
-FORMAT_CHOICES = ("png", "jpg", "webp", "tif", "bmp", "same")
+FORMAT_CHOICES = ("png", "jpg", "webp", "tif", "bmp", "avif", "same")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
-    parser.add_argument("input", metavar="INPUT", type=Path, help="picture, or folder of pictures")
+    parser.add_argument(
+        "input",
+        metavar="INPUT",
+        type=Path,
+        nargs="+",
+        help="pictures, folders of pictures, or patterns such as 'holiday/**/*.jpg' (in quotes)",
+    )
     parser.add_argument(
         "-o",
         "--output",
         metavar="OUTPUT",
         type=Path,
         required=True,
-        help="file to write, its extension decides the format; or a folder, which a folder as INPUT requires",
+        help="file to write, its extension decides the format; or a folder, which anything but one picture requires",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace existing outputs (inputs never are)")
     parser.add_argument("--device", default="auto", metavar="D", help="auto (default), cpu, cuda, cuda:1, mps, ...")
     model = parser.add_argument_group("model")
     model.add_argument("--model", metavar="M", help="checkpoint, or name of a shipped model (default: the shipped one)")
-    model.add_argument(
-        "--outscale",
-        type=positive_float,
-        metavar="F",
-        help="size of the output relative to the input, e.g. 1.5 (default: the model's scale); "
-        "the model's result is resized by an antialiased Lanczos filter",
-    )
     model.add_argument(
         "--backend",
         default="torch",
@@ -59,6 +60,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "a tile that overflows is redone more precisely",
     )
     add_overrides(parser)
+    _add_size(parser)
     tiles = parser.add_argument_group("tiles", "for pictures that do not fit into memory at once")
     tiles.add_argument(
         "--tile",
@@ -79,59 +81,196 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="with --tiling overlap: input pixels that tiles share (default: what the model needs, 128 at most)",
     )
+    _add_writing(parser)
+    _add_folder(parser)
+
+
+def _add_size(parser: argparse.ArgumentParser) -> None:
+    size = parser.add_argument_group(
+        "size of the output", "The model's own result is brought to it by an antialiased Lanczos filter."
+    )
+    size.add_argument(
+        "--outscale",
+        type=positive_float,
+        metavar="F",
+        help="relative to the input, e.g. 1.5 (default: the model's scale)",
+    )
+    size.add_argument("--width", type=positive_int, metavar="W", help="in pixels; alone, the proportions are kept")
+    size.add_argument("--height", type=positive_int, metavar="H", help="in pixels; alone, the proportions are kept")
+    size.add_argument("--fit", action="store_true", help="--width and --height are a box to fit into")
+    size.add_argument(
+        "--once", action="store_true", help="apply the model once; else it is applied again where the size needs it"
+    )
+    size.add_argument(
+        "--max-pixels", type=positive_int, metavar="N", help="refuse inputs with more (default: 178956970)"
+    )
+    size.add_argument(
+        "--max-output-pixels", type=positive_int, metavar="N", help="refuse outputs with more (default: 1073741824)"
+    )
+
+
+def _add_writing(parser: argparse.ArgumentParser) -> None:
+    writing = parser.add_argument_group("how outputs are written")
+    writing.add_argument(
+        "--quality", type=positive_int, default=95, metavar="Q", help="of JPEG, WebP and AVIF, 1 to 100 (default: 95)"
+    )
+    writing.add_argument("--lossless", action="store_true", help="WebP without loss")
+    writing.add_argument(
+        "--png-level", type=int, default=6, metavar="L", help="effort of PNG's compression, 0 to 9 (default: 6)"
+    )
+    writing.add_argument(
+        "--bits", type=int, choices=(8, 16), help="per channel in PNG and TIFF (default: those of the input)"
+    )
+    writing.add_argument(
+        "--strip", action="store_true", help="leave out EXIF, XMP, IPTC and text; the colour profile stays"
+    )
+    writing.add_argument(
+        "--compare", action="store_true", help="also write NAME.compare.jpg: before and after with a magnified part"
+    )
+
+
+def _add_folder(parser: argparse.ArgumentParser) -> None:
     folder = parser.add_argument_group("folders")
     folder.add_argument("--recursive", action="store_true", help="sub-folders too; the output mirrors them")
     folder.add_argument(
         "--format", choices=FORMAT_CHOICES, default="png", help="format of the outputs (default: png); same keeps it"
     )
+    folder.add_argument(
+        "--skip-existing",
+        action="store_true",
+        help="skip an existing output only if it is whole and of the right size, else make it again "
+        "(without this option, existing outputs are left alone unseen)",
+    )
+    folder.add_argument(
+        "--shard", metavar="I/N", help="do the I-th of N parts; which files it has follows from their names alone"
+    )
+    folder.add_argument(
+        "--workers",
+        type=positive_int,
+        metavar="N",
+        help="spread over N workers of a Ray cluster (the one of RAY_ADDRESS, else one on this machine)",
+    )
+    folder.add_argument("--report", type=Path, metavar="PAGE", help="write an HTML page with sliders, before and after")
 
 
 def run(args: argparse.Namespace) -> int:
     """Check what can be checked before loading a model, then load and upscale."""
-    from paragon_engine.upscale import UpscaleSettings
-
-    settings = UpscaleSettings(tile=args.tile, tiling=args.tiling, overlap=args.overlap, outscale=args.outscale)
+    settings, options = _settings(args), _write_options(args)
+    one: Path = args.input[0]
     progress = console.progress(quiet=args.quiet)
     try:
-        return _folder(args, settings, progress) if args.input.is_dir() else _file(args, settings, progress)
+        if len(args.input) == 1 and not one.is_dir() and not set("*?[") & set(str(one)):
+            return _file(args, one, settings, options, progress)
+        return _folder(args, settings, options, progress)
     finally:
         progress.finish()
 
 
-def _file(args: argparse.Namespace, settings: UpscaleSettings, progress: Progress) -> int:
+def _settings(args: argparse.Namespace) -> UpscaleSettings:
+    from PIL import Image
+
+    from paragon_engine.upscale import UpscaleSettings
+
+    given = args.width is not None or args.height is not None
+    if given and args.outscale is not None:
+        raise InvalidOptionError("--outscale and --width or --height contradict each other: give one of them")
+    if args.fit and not given:
+        raise InvalidOptionError("--fit needs a box: give --width, --height or both")
+    limits = {name: value for name in ("max_pixels", "max_output_pixels") if (value := getattr(args, name))}
+    if args.max_pixels:
+        Image.MAX_IMAGE_PIXELS = args.max_pixels  # Pillow has a limit of its own
+    return UpscaleSettings(
+        tile=args.tile,
+        tiling=args.tiling,
+        overlap=args.overlap,
+        outscale=args.outscale,
+        size=(args.width, args.height) if given else None,
+        fit=args.fit,
+        repeat=not args.once,
+        **limits,
+    )
+
+
+def _write_options(args: argparse.Namespace) -> WriteOptions:
+    from paragon_engine.pictures import WriteOptions
+
+    return WriteOptions(
+        quality=args.quality,
+        lossless=args.lossless,
+        png_level=args.png_level,
+        bits=args.bits,
+        metadata=not args.strip,
+    )
+
+
+def _file(
+    args: argparse.Namespace, source: Path, settings: UpscaleSettings, options: WriteOptions, progress: Progress
+) -> int:
+    from paragon_engine.jobs import write_report
     from paragon_engine.pictures import output_format
     from paragon_engine.upscale import refuse_existing, upscale_file
 
-    target: Path = args.output / f"{args.input.stem}.png" if args.output.is_dir() else args.output
-    if not args.input.exists():
-        raise ImageError(f"{args.input}: no such file")
+    target: Path = args.output / f"{source.stem}.png" if args.output.is_dir() else args.output
+    if not source.exists():
+        raise ImageError(f"{source}: no such file")
     output_format(target)
-    refuse_existing(args.input, target, overwrite=args.overwrite)
+    refuse_existing(source, target, overwrite=args.overwrite)
     model, began = _load(args), time.monotonic()
-    upscale_file(model, args.input, target, settings, overwrite=args.overwrite, progress=progress)
+    upscale_file(model, source, target, settings, options=options, overwrite=args.overwrite, progress=progress)
     progress.finish()
     log.info("%s: written in %s", target, duration(time.monotonic() - began))
+    if args.compare:
+        _compare(source, target, overwrite=args.overwrite)
+    if args.report:
+        write_report([(source, target)], args.report, overwrite=args.overwrite, progress=progress)
     return ExitCode.OK
 
 
-def _folder(args: argparse.Namespace, settings: UpscaleSettings, progress: Progress) -> int:
-    from paragon_engine.folders import upscale_folder
+def _compare(source: Path, target: Path, *, overwrite: bool) -> None:
+    from paragon_engine.jobs import write_comparison
+    from paragon_engine.pictures import read_image
+
+    page = target.with_name(target.stem + ".compare.jpg")
+    after = read_image(target, max_pixels=2**31)
+    write_comparison(read_image(source, max_pixels=2**31), after, page, overwrite=overwrite)
+    log.info("%s: comparison", page)
+
+
+def _folder(args: argparse.Namespace, settings: UpscaleSettings, options: WriteOptions, progress: Progress) -> int:
+    from paragon_engine.jobs import FolderOptions, Shard, upscale_files, write_report
     from paragon_engine.pictures import extension_of
 
-    model, began = _load(args), time.monotonic()
-    summary = upscale_folder(
-        model,
-        args.input,
-        args.output,
-        settings,
+    folder = FolderOptions(
         recursive=args.recursive,
         extension=extension_of(args.format),
         overwrite=args.overwrite,
-        progress=progress,
+        verify=args.skip_existing,
+        shard=Shard.parse(args.shard) if args.shard else None,
+        write=options,
+        compare=args.compare,
     )
+    began = time.monotonic()
+    if args.workers:
+        summary = _on_cluster(args, settings, folder, progress)
+    else:
+        summary = upscale_files(_load(args), args.input, args.output, settings, folder, progress=progress)
     progress.finish()
     log.info("%s: %s, in %s", args.output, summary, duration(time.monotonic() - began))
+    if args.report:
+        write_report(summary.pairs, args.report, overwrite=args.overwrite, progress=progress)
+        log.info("%s: report", args.report)
     return ExitCode.PARTIAL if summary.failed else ExitCode.OK
+
+
+def _on_cluster(
+    args: argparse.Namespace, settings: UpscaleSettings, options: FolderOptions, progress: Progress
+) -> FolderSummary:
+    from paragon_engine.cluster import ModelSource, upscale_on_cluster
+
+    model = ModelSource(find_model(args.model), overrides(args), args.device, args.backend, args.precision)
+    return upscale_on_cluster(
+        model, args.input, args.output, settings, options, workers=args.workers, progress=progress
+    )
 
 
 def _load(args: argparse.Namespace) -> paragon_arch.ParagonModelDescriptor:
@@ -159,18 +298,21 @@ def _overlap(text: str) -> int:
 
 COMMAND = Command(
     name="upscale",
-    summary="enlarge a picture or a folder of pictures",
+    summary="enlarge pictures or folders of pictures",
     manual="""\
-Enlarge PNG, JPEG, WebP, TIFF and BMP pictures. Transparency, ICC profile and EXIF data are kept, the EXIF orientation
-is applied, grayscale stays grayscale. Outputs appear complete or not at all.
+Enlarge PNG, JPEG, WebP, TIFF, BMP and (where Pillow has it) AVIF pictures. Transparency, 16 bits, ICC profile, EXIF,
+XMP and IPTC data are kept, the orientation is applied, grayscale stays grayscale. Outputs appear complete or not at
+all. Videos: see the command video.
 
 In a folder, outputs that exist are skipped and a picture that fails does not stop the others (exit code 9).
 --scale tells the scale of a checkpoint that does not say it; --outscale asks for another size of the output.""",
     examples="""\
   %(prog)s photo.jpg -o photo_2x.png
   %(prog)s photo.jpg -o photo_3x.webp --outscale 3
+  %(prog)s scan.tif -o wall.tif --width 7680 --height 4320 --fit --compare
   %(prog)s --model 4x_stream.safetensors --tile 256 scan.tif -o scan_4x.tif
-  %(prog)s --recursive holiday/ -o holiday_2x/ --format same""",
+  %(prog)s --recursive holiday/ -o holiday_2x/ --format same --skip-existing --report holiday.html
+  %(prog)s 'holiday/**/*.jpg' -o holiday_2x/ --shard 2/8""",
     configure=configure,
     run=run,
 )

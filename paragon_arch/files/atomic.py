@@ -7,8 +7,12 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import os
+import platform
+import re
 import secrets
+import time
 from collections.abc import Generator
 from pathlib import Path
 
@@ -24,6 +28,10 @@ _CURES = {
     errno.EISDIR: "it is a folder; give a file name",
 }
 _SUFFIX_LIMIT = 16
+_PREFIX = ".tmp-"
+_LEFTOVER = re.compile(r"\.tmp-([0-9a-f]{8})-(\d+)-[0-9a-f]{12}(\.\w*)?")
+_ABANDONED = 24 * 3600
+"""Seconds without a change after which another machine's temporary file is taken for abandoned."""
 
 
 @contextlib.contextmanager
@@ -47,7 +55,7 @@ def atomic_path(final: str | os.PathLike[str], *, overwrite: bool = False) -> Ge
     final = Path(final)
     _check_target(final, overwrite)
     suffix = final.suffix if len(final.suffix) <= _SUFFIX_LIMIT else ""
-    temp = final.parent / f".tmp-{secrets.token_hex(6)}{suffix}"
+    temp = final.parent / f"{_PREFIX}{_host()}-{os.getpid()}-{secrets.token_hex(6)}{suffix}"
     try:
         try:
             yield temp
@@ -59,6 +67,36 @@ def atomic_path(final: str | os.PathLike[str], *, overwrite: bool = False) -> Ge
     finally:
         with contextlib.suppress(OSError):
             temp.unlink(missing_ok=True)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove temporary files of `atomic_path` whose process was killed; those of living ones are left alone.
+
+    A process of this machine is asked whether it lives; for another machine's files, or where the system cannot tell
+    (Windows), a day without a change decides. A folder that does not exist has none.
+    """
+    with contextlib.suppress(OSError):
+        for path in folder.glob(_PREFIX + "*"):
+            match = _LEFTOVER.fullmatch(path.name)
+            if match is not None and _is_abandoned(path, match[1], int(match[2])):
+                path.unlink(missing_ok=True)
+
+
+def _is_abandoned(path: Path, host: str, process: int) -> bool:
+    if host == _host() and os.name == "posix":
+        try:
+            os.kill(process, 0)
+        except ProcessLookupError:
+            return True
+        except OSError:
+            return False
+        return False
+    return time.time() - path.stat().st_mtime > _ABANDONED
+
+
+def _host() -> str:
+    """A short mark of this machine."""
+    return hashlib.sha256(platform.node().encode()).hexdigest()[:8]
 
 
 def _check_target(final: Path, overwrite: bool) -> None:

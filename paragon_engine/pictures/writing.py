@@ -95,6 +95,8 @@ def _save(picture: Picture, path: Path, fmt: Format, bits: int, options: WriteOp
     data: np.ndarray[Any, np.dtype[Any]] = convert(picture.pixels)
     if picture.alpha is not None and fmt.alpha:
         data = np.concatenate([data, convert(picture.alpha)[..., None]], axis=2)
+    if fmt.name == "TIFF" and bits == 16 and data.shape[2] == 2:
+        data = data[..., (0, 0, 0, 1)]  # Pillow, and much else, opens no gray TIFF with transparency and 16 bits
     if fmt.name == "TIFF":
         write_tiff(path, data, picture.info, level=options.png_level)
     elif bits == 16:

@@ -1,0 +1,17 @@
+"""Many pictures: which ones, in which order, and what became of them."""
+
+from .compare import write_comparison
+from .folder import FolderOptions, FolderSummary, upscale_files
+from .plan import Job, Shard, plan
+from .report import write_report
+
+__all__ = [
+    "FolderOptions",
+    "FolderSummary",
+    "Job",
+    "Shard",
+    "plan",
+    "upscale_files",
+    "write_comparison",
+    "write_report",
+]
