@@ -17,7 +17,8 @@
     ├── FusionError                     fusing refused, or its self-check failed
     ├── ImageError                      a picture cannot be read, or is over a limit
     ├── OutputError                     a result cannot be written
-    │   └── OutputExistsError           it would overwrite a file
+    │   ├── OutputExistsError           it would overwrite a file
+    │   └── QualityError                it was made, but misses its quality target
     └── CancelledError                  the user stopped the work
 
 Every message names the file, key or value and says what to do about it.
@@ -106,6 +107,10 @@ class OutputError(ParagonError):
 
 class OutputExistsError(OutputError):
     """The result would overwrite an existing file and overwriting was not asked for."""
+
+
+class QualityError(OutputError):
+    """A result was made but misses its quality target, so it was not written under its name."""
 
 
 class CancelledError(ParagonError):

@@ -15,7 +15,7 @@ from torch import Tensor
 from paragon_arch.dead_leaves import dead_leaves
 from paragon_arch.errors import ImageError
 
-from ..images import EXTENSIONS, read_image
+from ..pictures import EXTENSIONS, read_image
 
 GENERATED = ((192, 11), (192, 12), (256, 13))
 """(side, seed) of the pictures that are used where the user gives none."""
