@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from . import console
 from .command import Command
-from .commands import benchmark, chainner, export, fuse, inspect, upscale, verify
+from .commands import benchmark, chainner, export, fuse, inspect, release, upscale, verify
 from .exit_codes import ExitCode, exit_code, table
 
 COMMANDS: tuple[Command, ...] = (
@@ -18,6 +18,7 @@ COMMANDS: tuple[Command, ...] = (
     upscale.COMMAND,
     export.COMMAND,
     verify.COMMAND,
+    release.COMMAND,
     benchmark.COMMAND,
     chainner.COMMAND,
 )

@@ -46,6 +46,7 @@ _CODES: dict[type[BaseException], ExitCode] = {
     errors.LayoutError: ExitCode.LAYOUT,
     errors.OptionError: ExitCode.OPTION,
     errors.ImageError: ExitCode.IMAGE,
+    errors.QualityError: ExitCode.VERIFICATION,  # before the class above it
     errors.OutputError: ExitCode.OUTPUT,
     errors.FusionError: ExitCode.FUSION,
     errors.CancelledError: ExitCode.CANCELLED,

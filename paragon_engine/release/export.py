@@ -121,7 +121,7 @@ def prove(
     """Verify a graph and give it its metadata and name."""
     opset = usable_opset(options.opset)
     name = file_name(stem_of(source.path), opset=opset, precision=precision, video=options.video)
-    facts = model_facts(source.fused, source_sha256=source.sha256, date=date_of(source.path), credits=options.credits)
+    facts = model_facts(source.fused, source_sha256=source.sha256, date=date_of(source.path), made_by=options.credits)
     own = {"precision": precision, "opset": str(opset), "io": options.io if precision == "fp16" else "fp32"}
     own |= {"calibration": "none"}
     described = with_metadata(graph, facts | with_prefix(own))

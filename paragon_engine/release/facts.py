@@ -49,7 +49,7 @@ def versions() -> dict[str, str]:
     return {"python": platform.python_version()} | {name: version(name) for name in VERSIONED if installed(name)}
 
 
-def model_facts(model: ParagonModelDescriptor, *, source_sha256: str, date: str, credits: Credits) -> dict[str, str]:
+def model_facts(model: ParagonModelDescriptor, *, source_sha256: str, date: str, made_by: Credits) -> dict[str, str]:
     """The ``metadata_props`` that all graphs of a model share."""
     report, network = model.report, model.model
     facts = {
@@ -66,8 +66,8 @@ def model_facts(model: ParagonModelDescriptor, *, source_sha256: str, date: str,
         "source_sha256": source_sha256,
         "exporter": "torch.onnx (TorchScript)",
         "versions": ", ".join(f"{name} {number}" for name, number in versions().items()),
-        "license": credits.license or "not stated",
-        "author": credits.author or "not stated",
+        "license": made_by.license or "not stated",
+        "author": made_by.author or "not stated",
         "date": date,
     }
     return {PREFIX + name: value for name, value in facts.items()}

@@ -1,0 +1,191 @@
+"""What to release: from arguments, or from a manifest of many models in TOML."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+from paragon_arch.errors import InvalidOptionError
+
+from .engine import Profile
+from .export import ExportOptions
+from .facts import Credits, stem_of
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    tomllib = None
+
+
+@dataclass(frozen=True)
+class ReleaseSettings:
+    """One model to release."""
+
+    checkpoint: Path
+    output: Path
+    """The folder to make."""
+    title: str = ""
+    """Of the card; "" for the checkpoint's name."""
+    description: str = ""
+    """A paragraph for the card."""
+    overrides: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    """Values for `paragon_arch.load`."""
+    export: ExportOptions = field(default_factory=ExportOptions)
+    pictures: tuple[Path, ...] = ()
+    """To verify on and to show; () takes a part of the calibration pictures, or generated ones without any."""
+    calibration: tuple[Path, ...] = ()
+    """To calibrate the INT8 graph on; () makes none."""
+    video: bool = False
+    """Also the graphs with the feature tap."""
+    accept_identity: bool = False
+    speed: bool = True
+    """Measure and state the speed on this machine."""
+    profile: Profile = field(default_factory=Profile)
+    """For the TensorRT commands."""
+
+    @property
+    def stem(self) -> str:
+        """What the names of files start with."""
+        return stem_of(self.checkpoint)
+
+
+PATHS = ("pictures", "calibration")
+OPTIONS = ("opset", "io", "slim", "precisions")
+KEYS = {
+    "checkpoint": "path of the checkpoint; required",
+    "name": "name of the model's folder below the output (default: the checkpoint's name)",
+    "title": "heading of the card",
+    "description": "a paragraph for the card",
+    "author": "who made the weights",
+    "license": "SPDX name of their licence",
+    "scale": "as --scale",
+    "alpha": "as --alpha",
+    "window_size": "as --window-size",
+    "pictures": "files and folders to verify on",
+    "calibration": "files and folders to calibrate INT8 on",
+    "video": "true also makes the video graphs",
+    "accept_identity": "as --accept-identity-kernel",
+    "speed": "false leaves the speed table out",
+    "opset": "as --opset",
+    "io": "as --io",
+    "slim": "false leaves onnxslim out",
+    "precisions": 'as --precision, e.g. ["fp32"]',
+    "profile": "sizes for TensorRT: {min = [64, 64], opt = [720, 1280], max = [1080, 1920]}",
+}
+"""Every key of a ``[[model]]`` table (``[defaults]`` takes the same ones), with its meaning."""
+_TYPES: dict[str, type | tuple[type, ...]] = {
+    "scale": int,
+    "alpha": (int, float),
+    "window_size": int,
+    "pictures": list,
+    "calibration": list,
+    "video": bool,
+    "accept_identity": bool,
+    "speed": bool,
+    "opset": int,
+    "slim": bool,
+    "precisions": list,
+    "profile": dict,
+}
+"""Those that are not text."""
+
+
+def read_manifest(path: Path, output: Path) -> list[ReleaseSettings]:
+    """Read a manifest::
+
+        [defaults]
+        author = "..."
+
+        [[model]]
+        checkpoint = "2x_model.safetensors"
+        calibration = ["photos"]
+
+    Paths are relative to the manifest. Each model gets a folder of its own below ``output``.
+
+    Raises:
+        InvalidOptionError: not TOML, an unknown key, a wrong type, a missing checkpoint, or two models of one name.
+    """
+    data = _parse(path)
+    unknown = set(data) - {"defaults", "model"}
+    if unknown or not isinstance(data.get("model"), list) or not isinstance(data.get("defaults", {}), dict):
+        raise InvalidOptionError(f"{path}: expected [[model]] tables and [defaults], found {', '.join(sorted(data))}")
+    defaults, found = cast("dict[str, Any]", data.get("defaults", {})), list[ReleaseSettings]()
+    for index, table in enumerate(cast("list[dict[str, Any]]", data["model"]), start=1):
+        found.append(_settings({**defaults, **table}, path.parent, output, f"{path}, model {index}"))
+    names = [item.output.name for item in found]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise InvalidOptionError(f"{path}: two models would become {twice[0]}: give each a name of its own")
+    if not found:
+        raise InvalidOptionError(f"{path}: there is no [[model]] in it")
+    return found
+
+
+def _parse(path: Path) -> dict[str, Any]:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidOptionError(f"{path}: cannot be read: {error}") from error
+    if tomllib is None:
+        try:
+            import tomli as parser
+        except ImportError as error:
+            raise InvalidOptionError("manifests need Python 3.11, or the package tomli: pip install tomli") from error
+    else:
+        parser = tomllib
+    try:
+        return parser.loads(text)
+    except parser.TOMLDecodeError as error:
+        raise InvalidOptionError(f"{path}: not valid TOML: {error}") from error
+
+
+def _settings(table: Mapping[str, Any], base: Path, output: Path, where: str) -> ReleaseSettings:
+    _check(table, where)
+    checkpoint = base / str(table["checkpoint"])
+    options = {key: table[key] for key in OPTIONS if key in table}
+    if "precisions" in options:
+        options["precisions"] = tuple(options["precisions"])
+    return ReleaseSettings(
+        checkpoint=checkpoint,
+        output=output / str(table.get("name", stem_of(checkpoint))),
+        title=str(table.get("title", "")),
+        description=str(table.get("description", "")),
+        overrides={key: table[key] for key in ("scale", "alpha", "window_size") if key in table},
+        export=ExportOptions(**options, credits=Credits(str(table.get("author", "")), str(table.get("license", "")))),
+        pictures=tuple(base / str(item) for item in table.get("pictures", ())),
+        calibration=tuple(base / str(item) for item in table.get("calibration", ())),
+        video=table.get("video", False),
+        accept_identity=table.get("accept_identity", False),
+        speed=table.get("speed", True),
+        profile=_profile(table.get("profile", {}), where),
+    )
+
+
+def _check(table: Mapping[str, Any], where: str) -> None:
+    unknown = sorted(set(table) - set(KEYS))
+    if unknown:
+        raise InvalidOptionError(f"{where}: {unknown[0]!r} is unknown; the keys are {', '.join(KEYS)}")
+    if "checkpoint" not in table:
+        raise InvalidOptionError(f"{where}: the checkpoint is missing")
+    for key, value in table.items():
+        kind = _TYPES.get(key, str)
+        if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+            raise InvalidOptionError(f"{where}: {key} = {value!r} has the wrong type; it is {KEYS[key]}")
+    name = str(table.get("name", "x"))
+    if Path(name).name != name or name.startswith("."):
+        raise InvalidOptionError(f"{where}: name = {name!r} is not the name of a folder")
+    wrong = set(table.get("precisions", ())) - {"fp32", "fp16"}
+    if wrong or table.get("io", "fp32") not in ("fp32", "fp16"):
+        raise InvalidOptionError(f"{where}: precisions and io are fp32 or fp16")
+
+
+def _profile(table: Mapping[str, Any], where: str) -> Profile:
+    try:
+        sizes = {key: (int(value[0]), int(value[1])) for key, value in table.items()}
+        names = {"min": "minimum", "opt": "opt", "max": "maximum"}
+        return Profile(**{names[key]: value for key, value in sizes.items()})
+    except (KeyError, TypeError, ValueError, IndexError) as error:
+        raise InvalidOptionError(f"{where}: profile is {KEYS['profile']}") from error
