@@ -159,7 +159,7 @@ def calibrate_fake_quantization(network: nn.Module, batches: Iterable[Tensor]) -
         extremes[module.origin] = torch.stack((low, high))
 
     handles = [layer.register_forward_pre_hook(note) for layer in layers]
-    _enable(layers, False)
+    enable(layers, False)
     network.eval()
     try:
         for batch in batches:
@@ -167,7 +167,7 @@ def calibrate_fake_quantization(network: nn.Module, batches: Iterable[Tensor]) -
     finally:
         for handle in handles:
             handle.remove()
-        _enable(layers, True)
+        enable(layers, True)
         network.train(was)
     for layer in layers:
         if layer.origin in extremes:
@@ -180,7 +180,8 @@ def freeze_ranges(network: nn.Module, *, frozen: bool = True) -> None:
         layer.frozen = frozen
 
 
-def _enable(layers: Iterable[FakeQuantConv2d], enabled: bool) -> None:
+def enable(layers: Iterable[FakeQuantConv2d], enabled: bool) -> None:
+    """Switch rounding on or off."""
     for layer in layers:
         layer.enabled = enabled
 

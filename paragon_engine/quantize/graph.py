@@ -137,6 +137,7 @@ def _quantize(model: Any, chosen: Mapping[Layer, str], bounds: Bounds, options: 
         extra,
     )
     made.quantize_model()
+    made.model.topological_sort()
     return made.model.model
 
 

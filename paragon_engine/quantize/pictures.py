@@ -19,6 +19,8 @@ from ..pictures import EXTENSIONS, read_image, to_bytes
 Bytes = npt.NDArray[np.uint8]
 Batch = npt.NDArray[np.float32]
 
+REDUCED = 2
+"""Pictures are reduced by a whole factor to this many times the side of a crop, or little more."""
 EVERY = 4
 """Every so many pictures, one is kept for measuring."""
 
@@ -81,7 +83,7 @@ def pairs(paths: Sequence[Path], *, scale: int, channels: int, side: int) -> lis
     Raises:
         ImageError: one cannot be read, or all are tiny.
     """
-    made = [_pair(path.name, _cut(_read(path), side * scale, 0.5, 0.5), scale, channels) for path in paths]
+    made = [_pair(path.name, _cut(_read(path, side * scale), side * scale, 0.5, 0.5), scale, channels) for path in paths]
     return _useful(made, paths)
 
 
@@ -93,7 +95,7 @@ def crops(paths: Sequence[Path], *, scale: int, channels: int, side: int, count:
     """
     chosen, made = spread(paths, count), list[Pair]()
     for index, path in enumerate(chosen):
-        image = _read(path)
+        image = _read(path, side * scale)
         for repeat in range(index, count, len(chosen)):
             # a Kronecker sequence: fills the square evenly for any number of crops
             down, right = (repeat * 0.7548776662) % 1, (repeat * 0.5698402909) % 1
@@ -108,9 +110,15 @@ def _useful(made: list[Pair], paths: Sequence[Path]) -> list[Pair]:
     return kept
 
 
-def _read(path: Path) -> Bytes:
+def _read(path: Path, side: int) -> Bytes:
+    """The picture, reduced to about twice the crop where it is larger: large photographs are blurred at full size."""
     image = to_bytes(read_image(path).pixels)
-    return np.repeat(image, 3, axis=2) if image.shape[2] == 1 else image
+    image = np.repeat(image, 3, axis=2) if image.shape[2] == 1 else image
+    factor = min(image.shape[:2]) // (REDUCED * side)
+    if factor < 2:
+        return image
+    size = (image.shape[1] // factor, image.shape[0] // factor)
+    return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.LANCZOS))
 
 
 def _cut(image: Bytes, side: int, down: float, right: float) -> Bytes:
