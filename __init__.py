@@ -83,4 +83,4 @@ if __package__ and "folder_paths" in sys.modules:  # ComfyUI imports folder_path
 
     NODE_CLASS_MAPPINGS.update(nodes.NODE_CLASS_MAPPINGS)
     NODE_DISPLAY_NAME_MAPPINGS.update(nodes.NODE_DISPLAY_NAME_MAPPINGS)
-    nodes.add_folders()
+    nodes.start()

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from paragon_engine.catalog import models_folder
 
-from . import host
+from . import card, host
 from .compare_images import CompareImages
 from .fuse_model import FuseModel
 from .load_graph import LoadGraph
 from .load_model import LoadModel
 from .model_info import ModelInfo
 from .save_model import SaveModel
+from .upscale_frames import UpscaleFrames
 from .upscale_image import UpscaleImage
 
 _NODES: dict[str, tuple[type, str]] = {  # workflows refer to these ids for ever
     "ParagonSRLoadModel": (LoadModel, "Load ParagonSR Model"),
     "ParagonSRLoadONNX": (LoadGraph, "Load ParagonSR ONNX"),
     "ParagonSRUpscaleImage": (UpscaleImage, "Upscale Image (ParagonSR)"),
+    "ParagonSRUpscaleFrames": (UpscaleFrames, "Upscale Video Frames (ParagonSR)"),
     "ParagonSRCompareImages": (CompareImages, "Compare Images (ParagonSR)"),
     "ParagonSRFuseModel": (FuseModel, "Fuse ParagonSR Model"),
     "ParagonSRSaveModel": (SaveModel, "Save ParagonSR Model"),
@@ -27,9 +29,10 @@ NODE_CLASS_MAPPINGS: dict[str, type] = {name: node for name, (node, _) in _NODES
 NODE_DISPLAY_NAME_MAPPINGS: dict[str, str] = {name: title for name, (_, title) in _NODES.items()}
 
 
-def add_folders() -> None:
-    """List the models that come with the pack in ComfyUI's loaders, and the folder of exported ones."""
+def start() -> None:
+    """List the models that come with the pack in ComfyUI's loaders, and add our folder and page."""
     host.add_graph_folder()
+    host.add_page(card.ROUTE, card.page)
     folder = models_folder()
     if folder is not None:
         host.add_models(folder)

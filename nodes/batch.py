@@ -53,7 +53,7 @@ def upscale_batch(
     out_mask = torch.zeros((count, out_height, out_width), dtype=torch.float32)
     progress.start(count)
     for index, picture in enumerate(_pictures(image, _fitting(mask, image))):
-        part, preview = progress.part(), Preview(progress, picture, scale)
+        part, preview = progress.part(), Preview(progress, (width * scale, height * scale), picture)
         if mask_is == "selection" and picture.alpha is not None:
             result = _separately(worker, picture, settings, part, preview)
         else:

@@ -5,8 +5,11 @@ They have no annotations and exist only while ComfyUI runs, so they are imported
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 import json
+import sys
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol, TypeVar, cast
 
@@ -150,6 +153,23 @@ def raise_if_interrupted() -> None:
 def progress_bar(total: int) -> ProgressBar:
     """A new bar on the node that runs at the moment."""
     return cast(ProgressBar, importlib.import_module("comfy.utils").ProgressBar(total))
+
+
+def add_page(route: str, page: Callable[[Mapping[str, str]], tuple[int, str]]) -> None:
+    """Let ComfyUI's web server answer a GET of ``route``: ``page`` turns the query into (status, HTML).
+
+    Nothing happens where there is no server, as in tools that only import custom nodes.
+    """
+    server: Any = getattr(getattr(sys.modules.get("server"), "PromptServer", None), "instance", None)
+    if server is None:
+        return
+    web: Any = importlib.import_module("aiohttp.web")
+
+    async def answer(request: Any) -> object:
+        status, text = await asyncio.to_thread(page, request.query)
+        return web.Response(status=status, text=text, content_type="text/html")
+
+    server.routes.get(route)(answer)
 
 
 def as_upscale_model(descriptor: Descriptor) -> Descriptor:

@@ -56,15 +56,15 @@ class Preview:
 
     Args:
         progress: shows it.
-        picture: the input.
-        scale: the model's.
+        size: (width, height) of the result.
+        picture: the input, which is shown dimmed where nothing is done yet.
     """
 
-    def __init__(self, progress: NodeProgress, picture: Picture, scale: int) -> None:
+    def __init__(self, progress: NodeProgress, size: tuple[int, int], picture: Picture | None = None) -> None:
         self._progress = progress
-        width, height = picture.size[0] * scale, picture.size[1] * scale
-        self._factor = min(1.0, PREVIEW / max(width, height))
-        self._canvas = _image(picture.pixels * DIMMED).resize((self._to(width), self._to(height)))
+        self._factor = min(1.0, PREVIEW / max(size))
+        small = max(1, self._to(size[0])), max(1, self._to(size[1]))
+        self._canvas = Image.new("RGB", small) if picture is None else _dimmed(picture).resize(small)
         self._shown = time.monotonic()
 
     def add(self, part: Tensor, top: int, left: int) -> None:
@@ -82,6 +82,10 @@ class Preview:
 
     def _to(self, position: int) -> int:
         return round(position * self._factor)
+
+
+def _dimmed(picture: Picture) -> Image.Image:
+    return _image(picture.pixels).point(lambda level: level * DIMMED)
 
 
 def _image(pixels: np.ndarray[tuple[int, ...], np.dtype[np.float32]]) -> Image.Image:

@@ -16,7 +16,7 @@ def precision(chosen: Choice) -> Choice:
     if chosen != "auto":
         return chosen
     value = host.setting(PRECISION)
-    return next((choice for choice in CHOICES if choice == value), "auto")
+    return value if value in CHOICES else "auto"
 
 
 def tile_memory() -> int | None:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import copy
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 import torch
@@ -87,7 +87,7 @@ class Worker:
         Raises:
             ParagonError: NaN even in the last precision.
         """
-        with _interruptible():
+        with interruptible():
             result = upscale_picture(self.model, picture, settings, progress=progress, on_part=on_part)
         if np.isfinite(result.pixels).all() and (result.alpha is None or np.isfinite(result.alpha).all()):
             return result
@@ -103,7 +103,7 @@ def _copy_of(model: Model, device: torch.device) -> Model:
 
 def _guarded(model: Model, ladder: Sequence[Precision]) -> Model:
     """The same model, each tile of which is tried in several precisions."""
-    call: Any = model._call_fn  # pyright: ignore[reportPrivateUsage]  (what spandrel runs on a padded image)
+    call = cast("Callable[[nn.Module, Tensor], Tensor]", model._call_fn)  # pyright: ignore[reportPrivateUsage]
     network: nn.Module = model.model
 
     def make(precision: Precision) -> Runner:
@@ -121,7 +121,7 @@ def _guarded(model: Model, ladder: Sequence[Precision]) -> Model:
 
 
 @contextmanager
-def _interruptible() -> Iterator[None]:
+def interruptible() -> Generator[None]:
     """While open, every layer that this thread runs looks at the cancel button: a tile may take seconds on a CPU."""
     thread = threading.get_ident()
 

@@ -1,0 +1,52 @@
+"""The page that the loader's context menu opens (web/js/card.js): a model's card, and what its file says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from html import escape
+from pathlib import Path
+
+import paragon_arch
+from paragon_arch.errors import ParagonError
+from paragon_engine.describe import describe_report
+
+from . import host
+
+ROUTE = "/paragonsr/card"
+MAX_CARD = 2**20
+"""Bytes of a card that are shown."""
+PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title>
+<style>:root {{ color-scheme: light dark }} body {{ max-width: 52rem; margin: 2rem auto; padding: 0 1rem;
+font: 15px/1.5 sans-serif }} pre {{ white-space: pre-wrap; overflow-wrap: anywhere; font: 13px/1.5 monospace }}</style>
+<h1>{title}</h1>{body}</html>"""
+
+
+def page(query: Mapping[str, str]) -> tuple[int, str]:
+    """HTTP status and HTML for ``?model=NAME``, where NAME is one that the loader lists.
+
+    A card is a text file beside the model, of the same name with ``.md``.
+    """
+    name = query.get("model", "")
+    if name not in host.model_names():
+        return 404, _html("No such model", [f"{name or 'nothing'}: not in ComfyUI's upscale models; press R there"])
+    path = Path(host.model_path(name))
+    return 200, _html(name, [_report(path), _card(path.with_suffix(".md"))])
+
+
+def _report(path: Path) -> str:
+    try:
+        return "\n".join(describe_report(paragon_arch.inspect(path)))
+    except ParagonError as error:
+        return str(error)
+
+
+def _card(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return file.read(MAX_CARD).decode("utf-8", errors="replace")
+    except OSError:
+        return "No card comes with this model. A text file of the same name with .md beside it would be shown here."
+
+
+def _html(title: str, parts: list[str]) -> str:
+    return PAGE.format(title=escape(title), body="<hr>".join(f"<pre>{escape(part)}</pre>" for part in parts))

@@ -1,0 +1,34 @@
+// Load ParagonSR Model: an entry in the context menu that opens what is known about the chosen model in a new tab.
+
+import { api } from "../../../scripts/api.js";
+import { app } from "../../../scripts/app.js";
+
+const NODE = "ParagonSRLoadModel";
+
+function entry(node) {
+  const model = node.widgets?.find((widget) => widget.name === "model_name")?.value;
+  return {
+    content: "Open model card",
+    disabled: !model,
+    callback: () => window.open(api.apiURL(`/paragonsr/card?${new URLSearchParams({ model })}`), "_blank", "noopener"),
+  };
+}
+
+app.registerExtension({
+  name: "ParagonSR.card",
+  // for frontends that ask extensions; older ones ask the node itself
+  getNodeMenuItems: (node) => (node.type === NODE ? [entry(node)] : []),
+  beforeRegisterNodeDef(type, definition) {
+    if (definition.name !== NODE) return;
+    const { getExtraMenuOptions } = type.prototype;
+    type.prototype.getExtraMenuOptions = function (canvas, options, ...rest) {
+      const result = getExtraMenuOptions?.call(this, canvas, options, ...rest);
+      if (!asksExtensions()) options.unshift(entry(this));
+      return result;
+    };
+  },
+});
+
+function asksExtensions() {
+  return typeof app.collectNodeMenuItems === "function";
+}
