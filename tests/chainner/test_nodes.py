@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -79,10 +80,9 @@ class TestSchemata:
 
     def test_inputs_have_ids_and_arguments(self, host: Host) -> None:
         for node in host.nodes.values():
-            items: list[Any] = [
-                part for item in node["inputs"] for part in (item if isinstance(item, list) else [item])
-            ]
-            ids = [item.id for item in items]
+            ids: list[int] = []
+            for item in node["inputs"]:  # a group is a list
+                ids += [part.id for part in (cast("list[Any]", item) if isinstance(item, list) else [item])]
             assert len(set(ids)) == len(ids)
             assert min(ids) >= 0
             arguments = list(inspect.signature(node["run"]).parameters)
@@ -124,12 +124,12 @@ class TestFuseAndInfo:
         assert "tensors became" in message
         x = torch.rand(1, 3, 20, 17)
         torch.testing.assert_close(fused(x), model(x), rtol=0, atol=1e-5)
-        assert host.run("model_info", model)[4] is False
-        assert host.run("model_info", fused)[1:5] == ("v1-pixelshuffle", "custom", 2, fused.report.parameters) or True
+        assert host.run("model_info", model)[5] is False
+        assert host.run("model_info", fused)[1:] == ("v1-pixelshuffle", "custom", 2, fused.report.parameters, True)
 
     def test_info(self, host: Host, model: ParagonModelDescriptor) -> None:
-        text, layout, variant, scale, parameters, fused = host.run("model_info", model)
-        assert (layout, variant, scale, fused) == ("v2-release", "realtime", 2, True) or layout == "v2-release"
+        text, layout, _, scale, parameters, _ = host.run("model_info", model)
+        assert (layout, scale) == ("v2-release", 2)
         assert f"{parameters:,}" in text
         assert "precisions: fp32" in text
 
@@ -144,7 +144,7 @@ class TestUpscale:
     def test_tiles_give_the_whole_pictures_result(self, host: Host) -> None:
         model, pixels = load("v2-hybrid-gn"), image(70, 53, 3)
         before = weights(model)
-        tiles, context = host.nodes["upscale_image"]["inputs"][2].options["default"].__class__, Context()
+        tiles, context = type(default_tiles(host)), Context()
         parts = host.run("upscale_image", pixels, model, tiles.CUSTOM, 32, context=context)
         whole = host.run("upscale_image", pixels, model, tiles.WHOLE, 32)
         assert unchanged(model, before)
@@ -164,7 +164,7 @@ class TestUpscale:
         assert result.flags.c_contiguous
 
     def test_opaque_stays_opaque_and_empty_empty(self, host: Host, model: ParagonModelDescriptor) -> None:
-        pixels = image(24, 32, 4).copy()
+        pixels: NDArray[np.float32] = image(24, 32, 4).copy()
         pixels[..., 3] = np.where(np.arange(32) < 16, 1, 0)
         alpha = upscaled(host, pixels, model)[..., 3]
         assert (alpha[:, :30] == 1).all()
@@ -173,9 +173,8 @@ class TestUpscale:
     def test_stopping(self, host: Host, model: ParagonModelDescriptor) -> None:
         before = weights(model)
         context = Context(abort_after=4)
-        with pytest.raises(Exception, match="") as caught:
+        with pytest.raises(import_module("api").Aborted):
             upscaled(host, image(64, 64, 3), model, context)
-        assert type(caught.value).__name__ == "Aborted"
         assert context.looks == 5, "every layer looks at the button"
         assert unchanged(model, before)
         assert not torch_modules._global_forward_pre_hooks  # pyright: ignore[reportPrivateUsage]
@@ -262,16 +261,16 @@ class TestExport:
     def test_a_graph_that_was_checked(self, host: Host, model: ParagonModelDescriptor, precision: str) -> None:
         pytest.importorskip("onnxruntime")
         before = weights(model)
-        kind = host.nodes["export_onnx"]["inputs"][1].options["default"].__class__
+        kind = type(host.nodes["export_onnx"]["inputs"][1].options["default"])
         exported, text = host.run("export_onnx", model, kind(precision), 18)
         assert unchanged(model, before)
         assert len(exported.bytes) > 1000
         assert precision.upper() in text
 
     def test_fp16_where_it_overflows(self, host: Host) -> None:
-        kind = host.nodes["export_onnx"]["inputs"][1].options["default"].__class__
+        kind = type(host.nodes["export_onnx"]["inputs"][1].options["default"])
         with pytest.raises(InvalidOptionError, match="fp32"):
-            host.run("export_onnx", load("v2-hybrid-gn"), kind("fp16"), 18)
+            host.run("export_onnx", load("v1-pixelshuffle"), kind("fp16"), 18)
 
 
 def test_pictures_are_copies() -> None:
@@ -283,8 +282,6 @@ def test_pictures_are_copies() -> None:
 
 
 def test_a_foreign_model_is_refused_by_name(host: Host) -> None:
-    from tests.spandrel_models import __doc__ as _  # the other tests' list of foreign models exists
-
     class Foreign:
         architecture = type("Architecture", (), {"name": "ESRGAN"})
 

@@ -179,7 +179,7 @@ def test_transparent_and_gray_images(backend: Backend, folder: Path, tmp_path: P
     image = chain.add("image:load", Image_File=folder / file)
     upscaled = chain.add(schema, Image=image["Image"], Model=model["Model"])
     save(chain, upscaled["Image"], tmp_path, "out")
-    result = run(backend, chain)
+    run(backend, chain)
     made = levels(tmp_path / "out.png")
     assert made.shape[:2] == (74, 90)
     if file == "transparent.png" and "paragonsr" in schema:

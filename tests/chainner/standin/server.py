@@ -1,4 +1,4 @@
-"""The worker: packages first, then every module of theirs; loads the model that is its argument and says what it found."""
+"""The worker: packages first, then every module of theirs; says what it found, and what the model file given is."""
 
 from __future__ import annotations
 
@@ -29,4 +29,5 @@ assert "paragon_arch" not in sys.modules, "too early"
 failures = load_nodes()
 groups = {group.name: group.nodes for group in package.pytorch_category.groups}
 model = groups["Input & Output"]["chainner:pytorch:load_model"]["run"](sys.argv[1])
-print(json.dumps([failures, {name: list(nodes) for name, nodes in groups.items()}, model.architecture.id, model.scale]))
+nodes = {name: list(nodes) for name, nodes in groups.items()}
+sys.stdout.write(json.dumps([failures, nodes, model.architecture.id, model.scale]) + "\n")
