@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
-from spandrel import ImageModelDescriptor
+from spandrel import ImageModelDescriptor, ModelDescriptor
 
 from .interfaces import NodeContext as _NodeContext
 from .interfaces import Settings
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     NodeContext = _NodeContext
-    Model = ImageModelDescriptor[Any]
+    Model = LoadedModel = ImageModelDescriptor[Any]
     Image = NDArray[np.float32]
     OnnxModel = Any
 else:
     NodeContext = import_module("api").NodeContext
-    Model = ImageModelDescriptor
+    Model, LoadedModel = ImageModelDescriptor, ModelDescriptor
     Image = np.ndarray
     OnnxModel = import_module("nodes.impl.onnx.model").OnnxModel
 

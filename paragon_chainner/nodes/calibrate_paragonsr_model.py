@@ -18,10 +18,8 @@ from .group import ICON, SAME_MODEL, group
     name="Calibrate ParagonSR Model",
     description=[
         "Give a dynamic model whose kernels were never tracked in training the kernels that it uses on these images.",
-        (
-            "Connect Load Images to it, with a dozen or more pictures of the kind that you want to upscale. The kernels"
-            " become their mean over all pictures. A new model comes out, which can be fused."
-        ),
+        "Connect Load Images to it, with a dozen or more pictures of the kind that you want to upscale.",
+        "The kernels become their mean over all pictures. A new model comes out, which can be fused.",
     ],
     icon=ICON,
     inputs=[

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from paragon_arch.api import fuse_verbosely
 
-from ..host import Model, NodeContext, inputs, outputs, settings
+from ..host import LoadedModel, Model, NodeContext, inputs, outputs, settings
 from ..models import copied, own_model, placed
 from .group import ICON, SAME_MODEL, group
 
@@ -14,10 +14,8 @@ from .group import ICON, SAME_MODEL, group
     name="Fuse ParagonSR Model",
     description=[
         "Merge the branches that only training needs into single convolutions: the same pictures with less work.",
-        (
-            "The result is checked against the model that comes in, which stays as it is. Save Model keeps it; Convert To"
-            " ONNX is many times faster with it."
-        ),
+        "The result is checked against the model that comes in, which stays as it is.",
+        "Save Model keeps it. Convert To ONNX is many times faster with it.",
     ],
     icon=ICON,
     inputs=[
@@ -37,7 +35,7 @@ from .group import ICON, SAME_MODEL, group
     node_context=True,
     see_also=["chainner:paragonsr:calibrate_model", "chainner:pytorch:save_model"],
 )
-def fuse_paragonsr_model_node(context: NodeContext, model: Model, accept_identity: bool) -> tuple[Model, str]:
+def fuse_paragonsr_model_node(context: NodeContext, model: Model, accept_identity: bool) -> tuple[LoadedModel, str]:
     """Return (a fused copy, what was done)."""
     # in FP32: products of rounded weights would be rounded again
     fused, fusion = fuse_verbosely(copied(own_model(model)), accept_identity=accept_identity)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import paragon_arch
 
-from ..host import Model, NodeContext, groups, inputs, outputs, settings
+from ..host import LoadedModel, NodeContext, groups, inputs, outputs, settings
 from ..models import placed
 from .group import ICON, group
 
@@ -19,10 +19,7 @@ SET_SCALE, SCALE, SET_ALPHA, ALPHA = 1, 2, 3, 4
     name="Load ParagonSR Model",
     description=[
         "Load a ParagonSR or ParagonSR2 checkpoint of any generation. What it is gets recognised from the file.",
-        (
-            "The standard Load Model node loads these files as well. This one can be told what a file does not store, and"
-            " says more clearly why a file cannot be used."
-        ),
+        "The standard Load Model node loads these files as well. This one can be told what a file does not store.",
     ],
     icon=ICON,
     inputs=[
@@ -70,7 +67,7 @@ SET_SCALE, SCALE, SET_ALPHA, ALPHA = 1, 2, 3, 4
 )
 def load_paragonsr_model_node(
     context: NodeContext, path: Path, set_scale: bool, scale: int, set_alpha: bool, alpha: float
-) -> tuple[Model, Path, str]:
+) -> tuple[LoadedModel, Path, str]:
     """Load `path`; errors are those of `paragon_arch.load`."""
     model = paragon_arch.load(path, scale=scale if set_scale else None, alpha=alpha if set_alpha else None)
     return placed(model, settings(context)), path.parent, path.stem

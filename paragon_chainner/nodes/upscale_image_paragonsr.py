@@ -27,10 +27,7 @@ class ParagonSRTiles(Enum):
     name="Upscale Image (ParagonSR)",
     description=[
         "Upscale an image in tiles that give exactly what the whole image would give, at any tile size.",
-        (
-            "The standard Upscale Image node gives every tile 8 pixels of its surroundings. Models that look further, or"
-            " at the whole image, then show seams and shifts; with this node they do not."
-        ),
+        "The standard Upscale Image node gives every tile 8 pixels of its surroundings; many models look further.",
         "Transparency is upscaled by the same model; what is opaque stays opaque, without dark fringes.",
     ],
     icon=ICON,
@@ -54,7 +51,7 @@ class ParagonSRTiles(Enum):
             hint=True,
         ),
         groups.if_enum_group(2, ParagonSRTiles.CUSTOM)(
-            inputs.NumberInput("Tile Size", min=16, max=None, default=256, unit="px", has_handle=False).with_id(3)
+            inputs.NumberInput("Tile Size", min=32, max=None, default=256, unit="px", has_handle=False).with_id(3)
         ),
     ],
     outputs=[

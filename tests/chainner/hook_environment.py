@@ -31,11 +31,11 @@ def register():
 class Environment:
     """`packages` is its site-packages folder, `python` its interpreter."""
 
-    def __init__(self, folder: Path) -> None:
-        subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder)], check=True)
+    def __init__(self, folder: Path, base: Path = Path(sys.executable)) -> None:
+        subprocess.run([str(base), "-m", "venv", "--without-pip", str(folder)], check=True)
         self.python = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
-        paths = sysconfig.get_paths("venv", {"base": str(folder), "platbase": str(folder)})
-        self.packages = Path(paths["purelib"])
+        ask = "import sysconfig; print(sysconfig.get_path('purelib'))"
+        self.packages = Path(subprocess.check_output([str(self.python), "-c", ask], text=True).strip())
 
     def unpack(self, wheel: Path) -> None:
         """Install a wheel that has nothing but files for site-packages."""

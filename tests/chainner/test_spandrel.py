@@ -3,55 +3,59 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.chainner.hook_environment import Environment
 
-LOAD_MODEL = """
-from spandrel import MAIN_REGISTRY, Architecture, ArchSupport, ModelLoader
-from ... import package
+from paragon_chainner.drop_in import NAME, content
+from paragon_chainner.locate import PYTORCH_PACKAGE
+from paragon_chainner.nodes import NODES
 
-class Extra(Architecture):
-    def __init__(self):
-        super().__init__(id="extra", detect=lambda state: False)
-    def load(self, state_dict):
-        raise NotImplementedError
-
-MAIN_REGISTRY.add(ArchSupport.from_architecture(Extra()))  # unguarded, as chaiNNer adds spandrel_extra_arches
-
-def load_model(path):
-    return ModelLoader("cpu").load_from_file(path)
-"""
-BACKEND = {
-    "packages/chaiNNer_pytorch/__init__.py": "package = 'PyTorch'",
-    "packages/chaiNNer_pytorch/pytorch/__init__.py": "",
-    "packages/chaiNNer_pytorch/pytorch/io/load_model.py": LOAD_MODEL,
-    "server.py": """
-import importlib, json, sys
-importlib.import_module("packages.chaiNNer_pytorch")
-assert "paragon_arch" not in sys.modules, "too early"
-node = importlib.import_module("packages.chaiNNer_pytorch.pytorch.io.load_model")
-model = node.load_model(sys.argv[1])
-print(json.dumps([model.architecture.id, model.scale]))
-""",
-}
-"""chaiNNer's back end, reduced to the order of its imports."""
+STANDIN = Path(__file__).with_name("standin")
+"""chaiNNer's back end, reduced to the order of its imports and what our nodes use."""
 
 
-def test_chainners_order_of_imports(tmp_path: Path, wheel: Path, root: Path) -> None:
-    model = next((root / "models").glob("2x-ParagonSR2-Realtime-*.safetensors"))
+def run_standin(environment: Environment, backend: Path, model: Path) -> list[Any]:
+    """(modules that failed, nodes by group, architecture and scale of a model)."""
+    code = (
+        f"import runpy, sys; sys.argv = ['server.py', {str(model)!r}]; runpy.run_path({str(backend / 'server.py')!r})"
+    )
+    done = environment.run(code)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.fixture
+def model(root: Path) -> Path:
+    return next((root / "models").glob("2x-ParagonSR2-Realtime-*.safetensors"))
+
+
+@pytest.mark.parametrize("drop_in", [False, True])
+def test_chainners_order_of_imports(tmp_path: Path, wheel: Path, model: Path, drop_in: bool) -> None:
+    """Hook and drop-in together add everything once."""
     environment = Environment(tmp_path / "environment")
     environment.unpack(wheel)
     environment.add_ours()
-    for name, text in BACKEND.items():
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text(text)
-    code = f"import runpy, sys; sys.argv = ['server.py', {str(model)!r}]; sys.path.insert(0, '.')"
-    done = environment.run(f"{code}; runpy.run_path('server.py')", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout.splitlines()[-1]) == ["ParagonSR2-v2-release", 2]
+    backend = Path(shutil.copytree(STANDIN, tmp_path / "backend"))
+    if drop_in:
+        (backend / PYTORCH_PACKAGE / NAME).write_text(content(), encoding="utf-8")
+    failures, nodes, architecture, scale = run_standin(environment, backend, model)
+    assert failures == []
+    assert len(nodes["ParagonSR"]) == len(NODES)
+    assert (architecture, scale) == ("ParagonSR2-v2-release", 2)
+
+
+def test_the_drop_in_alone(tmp_path: Path, model: Path) -> None:
+    environment = Environment(tmp_path / "environment")
+    environment.add_ours()
+    backend = Path(shutil.copytree(STANDIN, tmp_path / "backend"))
+    (backend / PYTORCH_PACKAGE / NAME).write_text(content(), encoding="utf-8")
+    failures, nodes, architecture, _ = run_standin(environment, backend, model)
+    assert (failures, len(nodes["ParagonSR"]), architecture) == ([], len(NODES), "ParagonSR2-v2-release")
 
 
 @pytest.mark.parametrize("first", ["spandrel", "paragon_arch", "paragon_arch.spandrel_support"])

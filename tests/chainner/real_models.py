@@ -1,0 +1,74 @@
+"""Checkpoints of every layout for the real back end, and what they should make of a picture."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+import paragon_arch
+from paragon_arch.networks.base import SRNetwork
+from paragon_arch.networks.dynamic import TrackedTransformer
+from paragon_arch.networks.v2_magic import ParagonSR2Magic
+from tests.engine.exact_models import NETWORKS, build
+
+Levels = NDArray[np.int16]
+
+
+def picture(width: int, height: int, *, transparent: bool = False, seed: int = 0) -> Image.Image:
+    """Gradients, hard edges and noise; the transparent one has a soft round window."""
+    rows, columns = np.mgrid[0:height, 0:width]
+    noise = np.random.default_rng(seed).integers(0, 40, (height, width))
+    channels = [rows * 3 % 256, columns * 2 % 256, (rows // 6 + columns // 6) % 2 * 160 + noise]
+    if transparent:
+        distance = np.hypot(rows - height / 2, columns - width / 2) / min(height, width)
+        channels.append(np.clip(3 - 8 * distance, 0, 1) * 255)
+    return Image.fromarray(np.stack(channels, axis=-1).astype(np.uint8))
+
+
+def network(name: str) -> SRNetwork:
+    """One of `exact_models.NETWORKS`; dynamic kernels count as tracked, so that it can be fused."""
+    if name == "v2-pixelshuffle":  # of that tail, only this kind of block was published
+        torch.manual_seed(0)
+        return ParagonSR2Magic(**NETWORKS[name][1], transformer="reparam-mish").eval().requires_grad_(False)
+    result = build(name)
+    for block in result.modules():
+        if isinstance(block, TrackedTransformer) and block.mode == "full":
+            block.track(block.identity_kernel + torch.rand_like(block.identity_kernel) * 0.2)
+    return result
+
+
+def save_pair(folder: Path, name: str) -> tuple[Path, Path]:
+    """A network as it comes from training and fused, as two files."""
+    unfused, fused = folder / f"{name}.safetensors", folder / f"{name}_fused.safetensors"
+    if not unfused.exists():
+        paragon_arch.save(network(name), unfused)
+        paragon_arch.save(paragon_arch.fuse(network(name)), fused)
+    return unfused, fused
+
+
+def levels(path: Path) -> Levels:
+    """An 8-bit picture."""
+    return np.asarray(Image.open(path)).astype(np.int16)
+
+
+def expected(model: Path, image: Image.Image, **options: Any) -> Levels:
+    """Our own result for a whole picture, in levels."""
+    pixels: Tensor = torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1)[None].float() / 255
+    with torch.inference_mode():
+        result: Tensor = paragon_arch.load(model, **options)(pixels)[0].clamp(0, 1).permute(1, 2, 0)
+    return (result * 255).round().numpy().astype(np.int16)
+
+
+def difference(a: Levels, b: Levels) -> int:
+    """Largest difference, in levels."""
+    assert a.shape == b.shape
+    return int(np.abs(a - b).max())
+
+
+NAMES = tuple(NETWORKS)

@@ -1,0 +1,45 @@
+"""Inputs, with chaiNNer's parameters."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+from api import Item
+
+
+def PthFileInput(primary_input: bool = False) -> Item:
+    return Item("Model", "File", {"primary": primary_input})
+
+
+def SrModelInput(label: str = "Model", input_type: str = "PyTorchModel") -> Item:
+    return Item(label, input_type, {})
+
+
+def ImageInput(label: str = "Image") -> Item:
+    return Item(label, "Image", {})
+
+
+def BoolInput(label: str, *, default: bool = True) -> Item:
+    return Item(label, "bool", {"default": default})
+
+
+def EnumInput(enum: type[Enum], label: str, *, default: Enum, option_labels: dict[Enum, str]) -> Item:
+    assert set(option_labels) == set(enum)
+    return Item(label, enum.__name__, {"default": default})
+
+
+def NumberInput(
+    label: str,
+    *,
+    precision: int = 0,
+    step: float | None = None,
+    default: float = 0,
+    min: float | None = 0,
+    max: float | None = None,
+    unit: str | None = None,
+    label_style: str | None = None,
+    has_handle: bool = True,
+) -> Item:
+    assert min is None or min <= default
+    assert max is None or default <= max
+    return Item(label, "number", {"default": default})

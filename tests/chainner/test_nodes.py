@@ -1,0 +1,290 @@
+"""The nodes, in a stand-in for chaiNNer; test_real_backend.py runs them in the real one."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from real_models import network as layout_network
+from standin_host import Context, Host, inside_chainner
+from torch.nn.modules import module as torch_modules
+
+import paragon_arch
+from paragon_arch import ParagonModelDescriptor
+from paragon_arch.errors import FusionError, InvalidOptionError
+from paragon_arch.networks.dynamic import TrackedTransformer
+from paragon_chainner.models import runnable, tile_within
+from paragon_chainner.nodes import NODES
+from paragon_chainner.pictures import to_picture
+from paragon_engine.images import Picture
+from paragon_engine.tiling import upscale_tensor
+from tests.engine_models import checkpoint, descriptor
+
+pytestmark = pytest.mark.filterwarnings("ignore::paragon_arch.errors.ParagonWarning")
+
+
+@pytest.fixture(scope="module")
+def host() -> Iterator[Host]:
+    with inside_chainner() as host:
+        yield host
+
+
+@pytest.fixture
+def model() -> ParagonModelDescriptor:
+    return descriptor()
+
+
+def load(name: str) -> ParagonModelDescriptor:
+    """One of the networks of all layouts."""
+    network = layout_network(name)
+    return paragon_arch.load(network.state_dict(), scale=network.scale)
+
+
+def image(*shape: int) -> NDArray[np.float32]:
+    """As chaiNNer's images are; read-only, as those that it caches should be treated."""
+    pixels = np.random.default_rng(0).random(shape, dtype=np.float32)
+    pixels.setflags(write=False)
+    return pixels
+
+
+def weights(model: ParagonModelDescriptor) -> dict[str, torch.Tensor]:
+    return {key: tensor.clone() for key, tensor in model.model.state_dict().items()}
+
+
+def unchanged(model: ParagonModelDescriptor, before: dict[str, torch.Tensor]) -> bool:
+    after = model.model.state_dict()
+    same = {
+        key: torch.equal(tensor, before[key]) and tensor.dtype == before[key].dtype for key, tensor in after.items()
+    }
+    return after.keys() == before.keys() and all(same.values())
+
+
+class TestSchemata:
+    def test_the_group(self, host: Host) -> None:
+        assert [group.name for group in host.category.groups] == ["ParagonSR"]
+        files = [Path(inspect.getfile(node["run"])).stem for node in host.nodes.values()]
+        assert files == list(NODES)
+
+    def test_names_follow_chainners_rule(self, host: Host) -> None:
+        for node in host.nodes.values():
+            name = node["name"].lower().replace(" ", "_").replace("(", "").replace(")", "")
+            assert node["run"].__name__ == f"{name}_node"
+            assert Path(inspect.getfile(node["run"])).stem == name
+
+    def test_inputs_have_ids_and_arguments(self, host: Host) -> None:
+        for node in host.nodes.values():
+            ids: list[int] = []
+            for item in node["inputs"]:  # a group is a list
+                ids += [part.id for part in (cast("list[Any]", item) if isinstance(item, list) else [item])]
+            assert len(set(ids)) == len(ids)
+            assert min(ids) >= 0
+            arguments = list(inspect.signature(node["run"]).parameters)
+            assert len(arguments) == len(ids) + bool(node.get("node_context"))
+            assert [item.id for item in node["outputs"]] != [-1] * len(node["outputs"])
+
+
+class TestLoad:
+    def test_overrides(self, host: Host, tmp_path: Path) -> None:
+        file = checkpoint(tmp_path / "model.safetensors")
+        loaded, folder, name = host.run("load_model", file, True, 2, True, 0.25)
+        assert (loaded.scale, loaded.model.alpha, folder, name) == (2, 0.25, tmp_path, "model")
+        assert not loaded.model.training
+        assert not any(parameter.requires_grad for parameter in loaded.model.parameters())
+
+    def test_values_that_are_not_set_do_not_matter(self, host: Host, tmp_path: Path) -> None:
+        file = checkpoint(tmp_path / "model.safetensors")
+        loaded = host.run("load_model", file, False, 3, False, 0.9)[0]
+        assert (loaded.scale, loaded.report.values["alpha"].source) == (2, "default")
+
+    def test_the_apps_precision(self, host: Host, tmp_path: Path) -> None:
+        file = checkpoint(tmp_path / "model.safetensors")
+        loaded = host.run("load_model", file, False, 2, False, 0, context=Context(use_fp16=True))[0]
+        assert loaded.dtype == torch.float16
+
+    def test_a_contradiction(self, host: Host, tmp_path: Path) -> None:
+        file = checkpoint(tmp_path / "model.safetensors")
+        with pytest.raises(InvalidOptionError, match="scale"):
+            host.run("load_model", file, True, 3, False, 0)
+
+
+class TestFuseAndInfo:
+    def test_a_new_model_with_the_same_pictures(self, host: Host) -> None:
+        model = load("v1-pixelshuffle")
+        before = weights(model)
+        fused, message = host.run("fuse_model", model, False)
+        assert unchanged(model, before)
+        assert fused.report.fused
+        assert "tensors became" in message
+        x = torch.rand(1, 3, 20, 17)
+        torch.testing.assert_close(fused(x), model(x), rtol=0, atol=1e-5)
+        assert host.run("model_info", model)[5] is False
+        assert host.run("model_info", fused)[1:] == ("v1-pixelshuffle", "custom", 2, fused.report.parameters, True)
+
+    def test_info(self, host: Host, model: ParagonModelDescriptor) -> None:
+        text, layout, _, scale, parameters, _ = host.run("model_info", model)
+        assert (layout, scale) == ("v2-release", 2)
+        assert f"{parameters:,}" in text
+        assert "precisions: fp32" in text
+
+    def test_never_tracked_kernels_need_consent(self, host: Host) -> None:
+        model = untracked()
+        with pytest.raises(FusionError, match="calibrate"):
+            host.run("fuse_model", model, False)
+        assert host.run("fuse_model", model, True)[0].report.fused
+
+
+class TestUpscale:
+    def test_tiles_give_the_whole_pictures_result(self, host: Host) -> None:
+        model, pixels = load("v2-hybrid-gn"), image(70, 53, 3)
+        before = weights(model)
+        tiles, context = type(default_tiles(host)), Context()
+        parts = host.run("upscale_image", pixels, model, tiles.CUSTOM, 32, context=context)
+        whole = host.run("upscale_image", pixels, model, tiles.WHOLE, 32)
+        assert unchanged(model, before)
+        assert np.abs(parts - whole).max() < 1e-4
+        assert context.progress == sorted(context.progress)
+        assert context.progress[-1] == 1
+        x = torch.from_numpy(np.ascontiguousarray(pixels[..., ::-1])).permute(2, 0, 1)[None]
+        expected = upscale_tensor(model, x, tile=0)[0].permute(1, 2, 0).numpy()[..., ::-1]
+        assert np.abs(whole - expected).max() < 1e-4, "chaiNNer's channels are blue, green, red"
+
+    @pytest.mark.parametrize("shape", [(20, 30), (20, 30, 1), (20, 30, 3), (20, 30, 4)])
+    def test_channels_stay(self, host: Host, model: ParagonModelDescriptor, shape: tuple[int, ...]) -> None:
+        result = upscaled(host, image(*shape), model)
+        assert result.shape[:2] == (40, 60)
+        assert result.dtype == np.float32
+        assert (result.shape[2] if result.ndim == 3 else 1) == (shape[2] if len(shape) == 3 else 1)
+        assert result.flags.c_contiguous
+
+    def test_opaque_stays_opaque_and_empty_empty(self, host: Host, model: ParagonModelDescriptor) -> None:
+        pixels: NDArray[np.float32] = image(24, 32, 4).copy()
+        pixels[..., 3] = np.where(np.arange(32) < 16, 1, 0)
+        alpha = upscaled(host, pixels, model)[..., 3]
+        assert (alpha[:, :30] == 1).all()
+        assert (alpha[:, 34:] == 0).all()
+
+    def test_stopping(self, host: Host, model: ParagonModelDescriptor) -> None:
+        before = weights(model)
+        context = Context(abort_after=4)
+        with pytest.raises(import_module("api").Aborted):
+            upscaled(host, image(64, 64, 3), model, context)
+        assert context.looks == 5, "every layer looks at the button"
+        assert unchanged(model, before)
+        assert not torch_modules._global_forward_pre_hooks  # pyright: ignore[reportPrivateUsage]
+
+    def test_the_copy_that_runs_is_kept_for_the_next_picture(self, host: Host, model: ParagonModelDescriptor) -> None:
+        settings, half = Context().settings, Context(use_fp16=True).settings
+        first = runnable(model, settings)
+        assert runnable(model, settings) is first
+        assert runnable(model, half) is not first
+        assert model.dtype == torch.float32
+
+    def test_cleaning_up(self, host: Host, model: ParagonModelDescriptor) -> None:
+        for wipe, after in ((False, "chain"), (True, "node")):
+            context = Context(force_cache_wipe=wipe)
+            upscaled(host, image(16, 16, 3), model, context)
+            assert context.cleanups == [after]
+
+    def test_the_memory_limit_decides_on_tiles(self, model: ParagonModelDescriptor) -> None:
+        assert tile_within(model, 4000, 3000, 0) == "auto"
+        assert tile_within(model, 64, 64, 1) == 0
+        small, large = (tile_within(model, 4000, 3000, gib) for gib in (0.25, 0.5))
+        assert isinstance(small, int)
+        assert isinstance(large, int)
+        assert 0 < small <= large
+
+
+def upscaled(host: Host, pixels: Any, model: Any, context: Context | None = None) -> Any:
+    """In tiles as the node decides."""
+    return host.run("upscale_image", pixels, model, default_tiles(host), 256, context=context)
+
+
+def default_tiles(host: Host) -> Any:
+    return host.nodes["upscale_image"]["inputs"][2].options["default"]
+
+
+def untracked() -> ParagonModelDescriptor:
+    """A dynamic model as it is before training."""
+    network = layout_network("v2-dynamic")
+    for block in network.modules():
+        if isinstance(block, TrackedTransformer):
+            block.tracked_kernel.zero_()
+            block.tracked_initialized.fill_(False)
+    return paragon_arch.load(network.state_dict(), scale=network.scale)
+
+
+class TestCalibrate:
+    def test_kernels_become_the_mean_over_the_images(self, host: Host) -> None:
+        model = untracked()
+        before = weights(model)
+        pictures = [image(40, 30, 3), image(33, 52, 3) * 0.5, image(600, 20)]
+        collector = host.run("calibrate_model", model, None)
+        for picture in pictures:
+            collector.on_iterate(picture)
+        calibrated, count = collector.on_complete()
+        assert count == 3
+        assert unchanged(model, before)
+        single = [host.run("calibrate_model", model, None) for _ in pictures]
+        kernels: list[torch.Tensor] = []
+        for one, picture in zip(single, pictures, strict=True):
+            one.on_iterate(picture)
+            kernels.append(first_kernel(one.on_complete()[0]))
+        torch.testing.assert_close(first_kernel(calibrated), torch.stack(kernels).mean(dim=0))
+        assert not calibrated.model.training
+        fused = host.run("fuse_model", calibrated, False)[0]
+        x = torch.rand(1, 3, 16, 16)
+        torch.testing.assert_close(fused(x), calibrated(x), rtol=0, atol=1e-5)
+
+    def test_without_images(self, host: Host) -> None:
+        with pytest.raises(InvalidOptionError, match="no image"):
+            host.run("calibrate_model", untracked(), None).on_complete()
+
+    def test_a_model_without_dynamic_kernels(self, host: Host, model: ParagonModelDescriptor) -> None:
+        with pytest.raises(InvalidOptionError, match="no dynamic kernels"):
+            host.run("calibrate_model", model, None)
+
+
+def first_kernel(model: ParagonModelDescriptor) -> torch.Tensor:
+    """Of the first block: it depends on nothing but the image."""
+    return next(block.tracked_kernel for block in model.model.modules() if isinstance(block, TrackedTransformer))
+
+
+class TestExport:
+    @pytest.mark.parametrize("precision", ["fp32", "fp16"])
+    def test_a_graph_that_was_checked(self, host: Host, model: ParagonModelDescriptor, precision: str) -> None:
+        pytest.importorskip("onnxruntime")
+        before = weights(model)
+        kind = type(host.nodes["export_onnx"]["inputs"][1].options["default"])
+        exported, text = host.run("export_onnx", model, kind(precision), 18)
+        assert unchanged(model, before)
+        assert len(exported.bytes) > 1000
+        assert precision.upper() in text
+
+    def test_fp16_where_it_overflows(self, host: Host) -> None:
+        kind = type(host.nodes["export_onnx"]["inputs"][1].options["default"])
+        with pytest.raises(InvalidOptionError, match="fp32"):
+            host.run("export_onnx", load("v1-pixelshuffle"), kind("fp16"), 18)
+
+
+def test_pictures_are_copies() -> None:
+    pixels = image(5, 6, 4)
+    picture = to_picture(pixels)
+    assert isinstance(picture, Picture)
+    assert not np.shares_memory(picture.pixels, pixels)
+    assert to_picture(np.full((2, 2), 3, np.float32)).pixels.max() == 1
+
+
+def test_a_foreign_model_is_refused_by_name(host: Host) -> None:
+    class Foreign:
+        architecture = type("Architecture", (), {"name": "ESRGAN"})
+
+    for node, values in (("fuse_model", (False,)), ("model_info", ()), ("calibrate_model", (None,))):
+        with pytest.raises(InvalidOptionError, match="ESRGAN"):
+            host.run(node, Foreign(), *values)

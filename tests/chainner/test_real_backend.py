@@ -1,0 +1,233 @@
+"""Chains on a real chaiNNer back end; they need CHAINNER_PATH, a checkout of it (docs/chainner.md)."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from backend import Backend, Chain, Node, Output, Result
+from hook_environment import Environment
+from real_models import NAMES, difference, expected, levels, network, picture, save_pair
+
+import paragon_arch
+from paragon_arch.networks.dynamic import TrackedTransformer
+
+pytestmark = [
+    pytest.mark.chainner,
+    pytest.mark.filterwarnings("ignore::paragon_arch.errors.ParagonWarning"),  # about the odd networks of the tests
+]
+OURS = {"load_model", "fuse_model", "calibrate_model", "upscale_image", "export_onnx", "model_info"}
+
+
+@pytest.fixture(scope="session")
+def environment(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Environment:
+    """Our wheel in a virtual environment on top of chaiNNer's dependencies, which stay as they are."""
+    if not os.environ.get("CHAINNER_PATH"):
+        pytest.skip("CHAINNER_PATH is not set; docs/chainner.md says how to get a chaiNNer for the tests")
+    lender = os.environ.get("CHAINNER_PYTHON", sys.executable)
+    ask = "import sysconfig; print(sysconfig.get_path('purelib'))"
+    purelib = subprocess.run([lender, "-c", ask], check=True, capture_output=True, text=True).stdout.strip()
+    environment = Environment(tmp_path_factory.mktemp("environment"), Path(lender))
+    environment.unpack(wheel)
+    environment.write("lender.pth", f"import site; site.addsitedir({purelib!r})\n")
+    return environment
+
+
+@pytest.fixture(scope="session")
+def backend(environment: Environment, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Backend]:
+    """The worker, with chaiNNer's own checks of schemata, types and names at level error."""
+    running = Backend(Path(os.environ["CHAINNER_PATH"]), environment.python, tmp_path_factory.mktemp("backend"))
+    yield running
+    running.stop()
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Pictures and models."""
+    folder = tmp_path_factory.mktemp("files")
+    picture(45, 37).save(folder / "small.png")
+    picture(45, 37, transparent=True).save(folder / "transparent.png")
+    picture(45, 37).convert("L").save(folder / "gray.png")
+    picture(900, 700).save(folder / "large.png")
+    (folder / "many").mkdir()
+    for index in range(3):
+        picture(30 + 7 * index, 26, seed=index).save(folder / "many" / f"{index}.png")
+    return folder
+
+
+def save(chain: Chain, image: Output, target: Path, name: str | Output) -> None:
+    """Write an image at the end of a chain."""
+    chain.add("image:save", Image=image, Directory=target, Image_Name=name, Image_Format="png")
+
+
+def run(backend: Backend, chain: Chain) -> Result:
+    """Run a chain that must end well."""
+    result = backend.run(chain)
+    assert not result.error, f"{result.error}\n{backend.text()[-3000:]}"
+    return result
+
+
+def test_our_nodes_are_there_and_nothing_failed(backend: Backend) -> None:
+    assert {schema.split(":")[-1] for schema in backend.schemata if ":paragonsr:" in schema} == OURS
+    category = next(item for item in backend.nodes["categories"] if item["name"] == "PyTorch")
+    assert "ParagonSR" in [group["name"] for group in category["groups"]]
+    for complaint in ("not fully available", "paragon_chainner", "Error in chainner:", "Traceback"):
+        assert complaint not in backend.text()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_its_own_nodes_take_every_layout(backend: Backend, folder: Path, tmp_path: Path, name: str) -> None:
+    """Load, info, upscale and convert; fused and unfused give the picture of the network itself."""
+    chain = backend.chain()
+    image = chain.add("image:load", Image_File=folder / "small.png")
+    files = save_pair(folder, name)
+    for file in files:
+        model = chain.add("pytorch:load_model", Model=file)["Model"]
+        info = chain.add("pytorch:model_dim", Model=model)
+        upscaled = chain.add("pytorch:upscale_image", Image=image["Image"], Model=model, Tile_Size=-1)
+        save(chain, upscaled["Image"], tmp_path / file.stem, info["Architecture"])
+        exact = chain.add("paragonsr:upscale_image", Image=image["Image"], Model=model)
+        save(chain, exact["Image"], tmp_path / file.stem, "exact")
+    run(backend, chain)
+    reference = expected(files[0], picture(45, 37))
+    for file in files:
+        made = sorted((tmp_path / file.stem).glob("*.png"))
+        assert [path.stem for path in made] == [paragon_arch.load(file).architecture.name, "exact"]
+        assert [difference(levels(path), reference) <= 1 for path in made] == [True, True]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_layout_becomes_onnx(backend: Backend, folder: Path, tmp_path: Path, name: str) -> None:
+    """By chaiNNer's own node and by ours, run by its ONNX nodes."""
+    chain = backend.chain()
+    image = chain.add("image:load", Image_File=folder / "small.png")
+    file = save_pair(folder, name)[1]
+    model = chain.add("pytorch:load_model", Model=file)["Model"]
+    own = chain.add("pytorch:convert_to_onnx", PyTorch_Model=model, Opset=17)
+    ours = chain.add("paragonsr:export_onnx", Model=model)
+    for title, source in (("own", own), ("ours", ours)):
+        upscaled = chain.add("onnx:upscale_image", Image=image["Image"], Model=source["ONNX Model"], Tile_Size=-1)
+        save(chain, upscaled["Image"], tmp_path, title)
+    run(backend, chain)
+    reference = expected(file, picture(45, 37))
+    assert difference(levels(tmp_path / "ours.png"), reference) <= 1
+    assert difference(levels(tmp_path / "own.png"), reference) <= 1
+
+
+def test_loading_with_overrides_fusing_and_info(backend: Backend, folder: Path, tmp_path: Path) -> None:
+    file = save_pair(folder, "v1-pixelshuffle")[0]
+    chain = backend.chain()
+    load = chain.add("paragonsr:load_model", Model=file, Set_Scale=True, Scale=2)
+    fuse = chain.add("paragonsr:fuse_model", Model=load["Model"])
+    infos = [chain.add("paragonsr:model_info", Model=node["Model"]) for node in (load, fuse)]
+    image = chain.add("image:load", Image_File=folder / "small.png")
+    for info, node in zip(infos, (load, fuse), strict=True):
+        upscaled = chain.add(
+            "paragonsr:upscale_image", Image=image["Image"], Model=node["Model"], Tiles=2, Tile_Size=32
+        )
+        save(chain, upscaled["Image"], tmp_path / str(node.schema["name"]), info["Layout"])
+    result = run(backend, chain)
+    assert [result.type_of(info, 5) for info in infos] == ["false", "true"]
+    assert "fused" in result.type_of(infos[1], 0)
+    reference = expected(file, picture(45, 37))
+    for title in ("Load ParagonSR Model", "Fuse ParagonSR Model"):
+        assert difference(levels(tmp_path / title / "v1-pixelshuffle.png"), reference) <= 1
+    assert result.type_of(load)["scale"] == 2
+
+
+def test_a_value_that_the_file_contradicts_is_refused(backend: Backend, folder: Path) -> None:
+    chain = backend.chain()
+    chain.add("paragonsr:load_model", Model=save_pair(folder, "v1-pixelshuffle")[0], Set_Scale=True, Scale=3)
+    assert "scale" in backend.run(chain).error
+
+
+def test_calibrating_on_a_folder(backend: Backend, folder: Path, tmp_path: Path) -> None:
+    file = tmp_path / "untracked.safetensors"
+    untracked = network("v2-dynamic")
+    for block in untracked.modules():
+        if isinstance(block, TrackedTransformer):
+            block.tracked_kernel.zero_()
+            block.tracked_initialized.fill_(False)
+    paragon_arch.save(untracked, file)
+    chain = backend.chain()
+    load = chain.add("paragonsr:load_model", Model=file)
+    images = chain.add("image:load_images", Directory=folder / "many")
+    calibrate = chain.add("paragonsr:calibrate_model", Model=load["Model"], Image_Sequence=images["Image"])
+    fuse = chain.add("paragonsr:fuse_model", Model=calibrate["Model"])
+    image = chain.add("image:load", Image_File=folder / "small.png")
+    for title, node in (("before", load), ("calibrated", calibrate), ("fused", fuse)):
+        upscaled = chain.add("paragonsr:upscale_image", Image=image["Image"], Model=node["Model"])
+        save(chain, upscaled["Image"], tmp_path, title)
+    result = run(backend, chain)
+    assert result.type_of(calibrate, 1) == 3
+    before, calibrated, fused = (levels(tmp_path / f"{title}.png") for title in ("before", "calibrated", "fused"))
+    assert difference(calibrated, fused) <= 1
+    assert difference(before, calibrated) > 1
+    assert difference(before, expected(file, picture(45, 37))) <= 1, "calibrating changed the model that came in"
+
+
+@pytest.mark.parametrize("schema", ["pytorch:upscale_image", "paragonsr:upscale_image"])
+@pytest.mark.parametrize("file", ["transparent.png", "gray.png"])
+def test_transparent_and_gray_images(backend: Backend, folder: Path, tmp_path: Path, schema: str, file: str) -> None:
+    chain = backend.chain()
+    model = chain.add("pytorch:load_model", Model=save_pair(folder, "v2-release-realtime")[1])
+    image = chain.add("image:load", Image_File=folder / file)
+    upscaled = chain.add(schema, Image=image["Image"], Model=model["Model"])
+    save(chain, upscaled["Image"], tmp_path, "out")
+    run(backend, chain)
+    made = levels(tmp_path / "out.png")
+    assert made.shape[:2] == (74, 90)
+    if file == "transparent.png" and "paragonsr" in schema:
+        assert made[37, 45, 3] == 255
+        assert made[0, 0, 3] == 0
+
+
+@pytest.mark.parametrize("schema", ["pytorch:upscale_image", "paragonsr:upscale_image"])
+def test_a_folder(backend: Backend, folder: Path, tmp_path: Path, schema: str) -> None:
+    chain = backend.chain()
+    file = save_pair(folder, "v2-release-stream")[1]
+    model = chain.add("pytorch:load_model", Model=file)
+    images = chain.add("image:load_images", Directory=folder / "many")
+    upscaled = chain.add(schema, Image=images["Image"], Model=model["Model"])
+    save(chain, upscaled["Image"], tmp_path, images["Name"])
+    run(backend, chain)
+    made = {path.stem: levels(path) for path in tmp_path.glob("*.png")}
+    assert set(made) == {"0", "1", "2"}
+    for index in range(3):
+        assert difference(made[str(index)], expected(file, picture(30 + 7 * index, 26, seed=index))) <= 1
+
+
+def large(backend: Backend, folder: Path, tmp_path: Path, **values: object) -> tuple[Chain, Node]:
+    """A chain that takes some seconds."""
+    chain = backend.chain()
+    model = chain.add("pytorch:load_model", Model=save_pair(folder, "v2-hybrid-gn")[1])
+    image = chain.add("image:load", Image_File=folder / "large.png")
+    node = chain.add("paragonsr:upscale_image", Image=image["Image"], Model=model["Model"], **values)
+    save(chain, node["Image"], tmp_path, "out")
+    return chain, node
+
+
+def test_small_tiles_give_the_picture_of_the_whole_image(backend: Backend, folder: Path, tmp_path: Path) -> None:
+    """On a layout that normalises over the whole image, with progress; so does a limit on the memory."""
+    run(backend, large(backend, folder, tmp_path / "whole", Tiles=1)[0])
+    chain, node = large(backend, folder, tmp_path / "tiles", Tiles=2, Tile_Size=96)
+    result = run(backend, chain)
+    assert len(result.progress(node)) > 10
+    whole, tiles = (levels(tmp_path / title / "out.png") for title in ("whole", "tiles"))
+    assert difference(whole, tiles) <= 1
+
+
+def test_stopping_takes_effect_at_once(backend: Backend, folder: Path, tmp_path: Path) -> None:
+    chain, _ = large(backend, folder, tmp_path, Tiles=2, Tile_Size=64)
+    began = time.monotonic()
+    backend.run(chain, abort_after=1.5)
+    stopped = time.monotonic() - began
+    assert not (tmp_path / "out.png").exists()
+    assert stopped < 4
+    run(backend, large(backend, folder, tmp_path, Tiles=2, Tile_Size=256)[0])
+    assert (tmp_path / "out.png").exists(), "the next run is not affected"
