@@ -121,18 +121,19 @@ def _streamed(
     reserve = need.tile + (out.nbytes if x.device == model.device else 0)
     log.info("exact tiles of %d pixels: equal to the untiled result", plan.tile)
     progress.start(len(x))
+    announce = None if on_part is None else _within(height, width, on_part)
     for index in range(len(x)):
         image, result = padded[index : index + 1], out[index : index + 1]
-        _stream_image(model, image, result, tile=plan.tile, reserve=reserve, progress=progress, on_part=on_part)
+        _stream_image(model, image, result, tile=plan.tile, reserve=reserve, progress=progress, on_part=announce)
     return out[..., :height, :width]
 
 
-def _within(height: int, width: int, on_region: OnRegion) -> OnRegion:
+def _within(height: int, width: int, on_part: OnPart) -> OnPart:
     """Announce only what is inside of a picture of this size."""
 
-    def announce(top: int, bottom: int, left: int, right: int) -> None:
+    def announce(part: Tensor, top: int, left: int) -> None:
         if top < height and left < width:
-            on_region(top, min(bottom, height), left, min(right, width))
+            on_part(part[:, : height - top, : width - left], top, left)
 
     return announce
 

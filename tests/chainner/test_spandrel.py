@@ -9,11 +9,10 @@ from typing import Any
 
 import pytest
 
-from tests.chainner.hook_environment import Environment
-
 from paragon_chainner.drop_in import NAME, content
 from paragon_chainner.locate import PYTORCH_PACKAGE
 from paragon_chainner.nodes import NODES
+from tests.chainner.hook_environment import Environment
 
 STANDIN = Path(__file__).with_name("standin")
 """chaiNNer's back end, reduced to the order of its imports and what our nodes use."""

@@ -77,17 +77,23 @@ def test_auto_takes_exact_tiles_that_fit(monkeypatch: pytest.MonkeyPatch, log: p
     assert (upscale_tensor(model, x) - expected).abs().max() <= 1e-5
 
 
-def test_every_region_is_announced_once() -> None:
+def test_every_part_is_announced_once() -> None:
     model, x = descriptor(**PRO), image(45, 37)
-    seen = torch.zeros(90, 74)
+    parts: list[tuple[Tensor, int, int]] = []
 
-    def on_region(top: int, bottom: int, left: int, right: int) -> None:
+    def on_part(part: Tensor, top: int, left: int) -> None:
+        parts.append((part.clone(), top, left))
+
+    result = upscale_tensor(model, x, tile=32, on_part=on_part)[0]
+    together, seen = torch.zeros(3, 90, 74), torch.zeros(90, 74)
+    for part, top, left in parts:
+        bottom, right = top + part.shape[1], left + part.shape[2]
         assert bottom <= 90
         assert right <= 74
+        together[:, top:bottom, left:right] = part
         seen[top:bottom, left:right] += 1
-
-    upscale_tensor(model, x, tile=32, on_region=on_region)
     assert bool((seen == 1).all())
+    assert torch.equal(together, result)
 
 
 class _Shown(Progress):
