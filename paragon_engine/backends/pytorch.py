@@ -18,8 +18,12 @@ from .base import DTYPES, Availability, Precision, Runner, check_request
 from .forms import fused
 
 COMPILERS = ("g++", "clang++", "cl")
-COMPILED_AT = (64, 48)
-"""Height and width of the image that triggers compilation; any other size runs the same code."""
+COMPILED_AT = (160, 144)
+"""Height and width of the image that triggers compilation: every size beyond `SMALL` and `THIN` runs the same code."""
+SMALL = 20480
+"""Values up to which PyTorch takes another kind of convolution on a CPU, which compiled code is not valid for."""
+THIN = 16
+"""Sides below it are a case of their own to the compiler, as they are to whatever treats borders."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +47,11 @@ class TorchBackend:
 
 @dataclass(frozen=True)
 class CompiledTorchBackend:
-    """The same through torch.compile, with height and width symbolic: one compilation serves every tile size."""
+    """The same through torch.compile, with height and width symbolic: one compilation serves every tile size.
+
+    Images of `SMALL` values or fewer (82 x 82 in colour), `THIN` ones and batches run uncompiled, instead of stopping
+    for a compilation of their own.
+    """
 
     name: str = "torch-compile"
     devices: tuple[str, ...] = ("cpu", "cuda")
@@ -62,7 +70,9 @@ class CompiledTorchBackend:
     def prepare(self, network: SRNetwork, *, device: torch.device, precision: Precision) -> Runner:
         """See `Backend`; takes up to minutes."""
         check_request(self, device, precision)
-        compiled: Any = torch.compile(inference_form(fused(network), target="graph"), dynamic=True)
+        form = inference_form(fused(network), target="graph")
+        plain = runner(form, device, DTYPES[precision])
+        compiled: Any = torch.compile(form, dynamic=True)
         run = runner(compiled, device, DTYPES[precision])
         channels = network.hyperparameters.get("in_channels", 3)
         try:
@@ -70,7 +80,12 @@ class CompiledTorchBackend:
         except Exception as error:  # the compiler's errors share no base class
             reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
             raise InvalidOptionError(f"torch.compile failed ({reason[:200]}): choose the backend torch") from error
-        return run
+        return lambda x: run(x) if _served(x) else plain(x)
+
+
+def _served(x: Tensor) -> bool:
+    """Whether the one compilation is valid for an image."""
+    return len(x) == 1 and x.numel() > SMALL and min(x.shape[2:]) >= THIN
 
 
 def runner(form: nn.Module, device: torch.device, dtype: torch.dtype) -> Runner:

@@ -80,8 +80,9 @@ def test_one_compilation_serves_every_size(monkeypatch: pytest.MonkeyPatch) -> N
     net = network(num_blocks=1, num_feat=4)
     run = item.prepare(net, device=CPU, precision="fp32")
     monkeypatch.setattr(torch._dynamo.config, "error_on_recompile", True)
-    for height, width in ((45, 37), (96, 96), (17, 130)):
-        image = torch.rand(1, 3, height, width)
+    # a strip, just above the limit of what is compiled, just below it, a batch, and one pixel
+    for batch, height, width in ((1, 96, 96), (1, 17, 530), (1, 6827, 1), (1, 64, 106), (2, 40, 40), (1, 1, 1)):
+        image = torch.rand(batch, 3, height, width)
         assert (run(image) - net(image)).abs().max().item() <= 1e-4
 
 
