@@ -39,7 +39,7 @@ PRESETS: dict[str, tuple[dict[str, Any], ...]] = {
     "v2-hybrid-attn": ({"attention": "window"},),
 }
 """What the memory table changes in a layout's first variant; one line for each entry."""
-MEMORY_SIZE, MEMORY_TILE = 512, 128
+MEMORY_SIZE, MEMORY_TILE = 384, 128
 SPEED = (
     ("v2-release", "realtime", {}),
     ("v2-release", "stream", {}),
@@ -61,7 +61,9 @@ def build(layout: Layout, shape: dict[str, Any]) -> ImageModelDescriptor[Any]:
         hyper["window_size"] = WINDOW
     torch.manual_seed(0)
     state = layout.network(**hyper).state_dict()
-    given = {name: hyper[name] for name in unknown if name in ("scale", "window_size") and hyper[name] is not None}
+    windowed = hyper.get("variant") in ("photo", "pro") or hyper.get("block") == "paragon"
+    needed = ("scale", "window_size") if windowed else ("scale",)
+    given = {name: hyper[name] for name in needed if name in unknown}
     return with_backend(paragon_arch.load(state, **given))
 
 
