@@ -191,7 +191,7 @@ def _gate(gate: Callable[[Tensor], Tensor]) -> _Pooling:
 
 
 def _affine(norm: nn.GroupNorm, moments: Moments, like: Tensor) -> tuple[Tensor, Tensor]:
-    """Scale and shift ``(1, C, 1, 1)``, FP32 at least, such that the norm with these moments is ``x * scale + shift``."""
+    """Scale and shift ``(1, C, 1, 1)``, FP32 at least, with which ``x * scale + shift`` is the norm."""
     wide = torch.promote_types(like.dtype, torch.float32)
     scale = like.new_full((1, norm.num_channels, 1, 1), (moments.variance + norm.eps) ** -0.5, dtype=wide)
     if not norm.affine:
