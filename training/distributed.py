@@ -73,7 +73,7 @@ def average_over_processes(tensors: Iterable[Tensor], world: World) -> None:
     flat = torch.cat([tensor.detach().flatten().float() for tensor in found])
     dist.all_reduce(flat)
     flat /= world.size
-    for tensor, mean in zip(found, flat.split([tensor.numel() for tensor in found]), strict=True):
+    for tensor, mean in zip(found, torch.split(flat, [tensor.numel() for tensor in found]), strict=True):
         tensor.detach().copy_(mean.reshape(tensor.shape))
 
 

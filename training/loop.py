@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
+import torch
+
 from .config import Recipe
 from .data.pairs import batches, make_sampler
 from .distributed import World, choose_device, joined
@@ -37,11 +39,11 @@ def fit(recipe: Recipe) -> Trainer:
     return trainer
 
 
-def start(recipe: Recipe, *, device: object = None, world: World = World()) -> Trainer:  # noqa: B008 - frozen
+def start(recipe: Recipe, *, device: torch.device | None = None, world: World | None = None) -> Trainer:
     """A trainer for a recipe, in the state of its last checkpoint if there is one."""
     out = Path(recipe.run.out)
     out.mkdir(parents=True, exist_ok=True)
-    found = choose_device(recipe.run.device if device is None else str(device))
+    found = device or choose_device(recipe.run.device)
     sampler = make_sampler(
         recipe.data, scale=recipe.model.scale, seed=recipe.run.seed, degrade=recipe.degrade, world=world
     )

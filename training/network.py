@@ -10,12 +10,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
+from torch.utils.checkpoint import checkpoint  # pyright: ignore[reportUnknownVariableType]
 
 import paragon_arch
 from paragon_arch.errors import InvalidOptionError
-from paragon_arch.layouts import LAYOUTS, Layout
-from paragon_arch.networks.base import SRNetwork
+from paragon_arch.layouts import LAYOUTS, Layout, State
+from paragon_arch.networks.base import SRNetwork, structure_only
 from paragon_arch.networks.dynamic import TrackedTransformer
 
 from .config import ModelConfig
@@ -54,7 +54,9 @@ def hyperparameters(config: ModelConfig) -> dict[str, Any]:
             value = given.get(unknown.name)
             shape[unknown.name] = layout.default(unknown, shape) if value is None else value
     shape["scale"] = config.scale
-    return shape
+    with structure_only():  # what its tensors prove wins: a variant without attention has no window
+        proven = layout.read(State(layout.network(**shape).state_dict()))
+    return {**shape, **{unknown.name: proven[unknown.name] for unknown in layout.unknowns if unknown.name in proven}}
 
 
 def build(config: ModelConfig, *, seed: int) -> SRNetwork:
@@ -125,7 +127,9 @@ def recompute_blocks(network: SRNetwork) -> int:
 
     The second run does not track dynamic kernels again.
     """
-    blocks = [module for name, module in network.named_modules() if BLOCK.search(name)]
+    blocks: list[nn.Module] = [
+        network.get_submodule(name) for name, _ in nn.Module.named_modules(network) if BLOCK.search(name)
+    ]
     for block in blocks:
         block.forward = _recomputed(block)
     return len(blocks)

@@ -35,16 +35,18 @@ class Trainer:
     """
 
     def __init__(
-        self, recipe: Recipe, sampler: PairSampler, device: torch.device = CPU, world: World = World()
-    ) -> None:  # noqa: B008 - frozen
+        self, recipe: Recipe, sampler: PairSampler, device: torch.device = CPU, world: World | None = None
+    ) -> None:
+        world = world or World()
         self.recipe, self.sampler, self.device, self.world = recipe, sampler, device, world
         self.losses = Losses(recipe.losses, device)
-        self.network = build(recipe.model, seed=recipe.run.seed).to(memory_format=torch.channels_last)  # pyright: ignore
+        self.network = build(recipe.model, seed=recipe.run.seed)
+        self.network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
         if recipe.optim.amp and not self.network.traits.bfloat16:
             raise InvalidOptionError("optim.amp: this network loses the picture in bfloat16; use alpha 0 or no amp")
         if recipe.model.init == "data" and recipe.model.start is None:
             normalise(self.network, sampler.batch(0)[0])
-        self.network = self.network.to(device).train()
+        self.network.to(device).train()
         if recipe.optim.checkpointing:
             recompute_blocks(self.network)
         self.parameters = dict(trained(self.network))

@@ -101,7 +101,8 @@ def compress(image: Pixels, form: str, quality: int) -> Pixels:
     """Through a still-picture encoder of Pillow and back: "JPEG" or "WEBP"."""
     stream = io.BytesIO()
     Image.fromarray(image).save(stream, form, quality=quality)
-    with Image.open(stream) as decoded:
+    decoded = Image.open(stream)
+    with decoded:
         return np.asarray(decoded.convert("RGB"))
 
 

@@ -60,9 +60,10 @@ class PairSampler:
         seed: int,
         degrade: DegradeConfig | None = None,
         low: Store | None = None,
-        world: World = World(),  # noqa: B008 - frozen
+        world: World | None = None,
     ) -> None:
-        self.store, self.low, self.config, self.scale, self.seed, self.world = store, low, config, scale, seed, world
+        self.store, self.low, self.config, self.scale, self.seed = store, low, config, scale, seed
+        self.world = world or World()
         self.degradation = Degradation(degrade or DegradeConfig())
         self.usable = [i for i, size in enumerate(store.sizes) if min(size) >= config.patch]
         if not self.usable:
@@ -112,7 +113,7 @@ class PairSampler:
         for _ in range(self.config.candidates):
             index, side, scale = self._pick(rng), self.config.patch // self.scale, self.scale
             small, large = low[index], self.store[index]
-            top, left = (int(rng.integers(length - side + 1)) for length in small.shape[:2])
+            top, left = (int(rng.integers(length - side + 1)) for length in (len(small), len(small[0])))
             part = large[top * scale : (top + side) * scale, left * scale : (left + side) * scale]
             candidates.append((small[top : top + side, left : left + side], part))
         return max(candidates, key=lambda pair: edge_strength(pair[1]))
@@ -135,7 +136,7 @@ def make_sampler(
     scale: int,
     seed: int,
     degrade: DegradeConfig,
-    world: World = World(),  # noqa: B008 - frozen
+    world: World | None = None,
 ) -> PairSampler:
     """The sampler of a recipe.
 

@@ -46,7 +46,8 @@ def image_size(path: Path) -> tuple[int, int]:
         ImageError: it cannot be read.
     """
     try:
-        with Image.open(path) as image:
+        image = Image.open(path)
+        with image:
             return image.height, image.width
     except (OSError, ValueError, Image.DecompressionBombError) as error:
         raise ImageError(f"{path}: cannot be read as a picture ({error})") from error

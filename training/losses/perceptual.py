@@ -99,7 +99,8 @@ def vgg_loss(*, pretrained: bool = True) -> FeatureLoss:
     """Charbonnier distance of VGG19 features (Johnson et al. 2016), the first convolution padded by repetition."""
     from torchvision.models import VGG19_Weights, vgg19
 
-    layers = vgg19(weights=VGG19_Weights.DEFAULT if pretrained else None).features
+    layers = vgg19(weights=VGG19_Weights.DEFAULT if pretrained else None, init_weights=False).features
+    assert isinstance(layers, nn.Sequential)
     first = layers[0]
     assert isinstance(first, nn.Conv2d)
     first.padding_mode = "replicate"
@@ -115,6 +116,7 @@ def convnext_loss(*, pretrained: bool = True) -> FeatureLoss:
     from torchvision.models import ConvNeXt_Tiny_Weights, convnext_tiny
 
     layers = convnext_tiny(weights=ConvNeXt_Tiny_Weights.DEFAULT if pretrained else None).features
+    assert isinstance(layers, nn.Sequential)
     total = sum(CONVNEXT_STAGES.values())
     weights = {index: weight / total for index, weight in CONVNEXT_STAGES.items()}
     return FeatureLoss(layers, weights, F.l1_loss, clamp=True)
