@@ -13,7 +13,6 @@ from torch import Tensor
 
 import paragon_arch
 from paragon_arch.errors import InvalidOptionError, ParagonError
-from training.average import Average
 from training.config import DataConfig, DegradeConfig, GanConfig, ModelConfig, OptimConfig, Recipe, RunConfig
 from training.data.pairs import PairSampler, make_sampler
 from training.data.pictures import Store
@@ -163,17 +162,6 @@ def test_multistep_and_constant_schedules() -> None:
     assert [learning_rate(steps, step) for step in (0, 19, 20, 50, 99)] == [1.0, 1.0, 0.5, 0.25, 0.25]
     constant = OptimConfig(steps=100, lr=0.3, schedule="constant", warmup=2)
     assert [learning_rate(constant, step) for step in (0, 1, 99)] == [0.15, 0.3, 0.3]
-
-
-def test_average_of_constant_weights_is_those_weights() -> None:
-    layer = torch.nn.Linear(3, 3)
-    average = Average(layer, 0.9)
-    for _ in range(5):
-        average.update(layer)
-    assert torch.allclose(average.values["weight"], layer.weight)
-    layer.weight.data.add_(1)
-    average.update(layer)
-    assert 0 < (average.values["weight"] - layer.weight + 1).mean() < 1
 
 
 def test_fresh_networks_get_signals_of_unit_size(tmp_path: Path) -> None:
