@@ -20,7 +20,6 @@ from paragon_arch.errors import ParagonError
 
 from .config import read_recipe
 from .evaluate import evaluate, table
-from .export import export
 from .loop import fit
 
 RECIPES = Path(__file__).with_name("recipes")
@@ -53,10 +52,8 @@ def run_fit(arguments: argparse.Namespace) -> None:
     if arguments.smoke == (arguments.recipe is not None):
         raise ParagonError("give either a recipe or --smoke")
     recipe = read_recipe(RECIPES / "smoke.toml" if arguments.smoke else arguments.recipe)
-    trainer = fit(recipe)
-    result = Path(recipe.run.out) / "model.safetensors"
-    export(trainer.averaged_network(), result, overwrite=True)
-    print(result)
+    if fit(recipe).world.leads:
+        print(Path(recipe.run.out) / "model.safetensors")
 
 
 def run_evaluate(arguments: argparse.Namespace) -> None:

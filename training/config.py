@@ -1,4 +1,4 @@
-"""A recipe: everything that decides a training run, read from a TOML file."""
+"""A recipe: everything that decides a training run, read from TOML files."""
 
 from __future__ import annotations
 
@@ -17,68 +17,173 @@ else:
 
 T = TypeVar("T")
 
+LOSS_NAMES = (
+    *("l1", "mse", "charbonnier", "huber", "tv", "ms-ssim", "fft", "focal-frequency", "hsluv", "consistency"),
+    *("vgg", "convnext", "dists", "lpips", "clip"),
+)
+"""What [losses] may name. The second line's need weights that are downloaded."""
+INITS = ("default", "data")
+SCHEDULES = ("cosine", "multistep", "constant")
+CRITICS = ("munet-unet", "munet-4branch")
+GAN_LOSSES = ("r3gan", "hinge", "vanilla", "lsgan", "wgan")
+
 
 @dataclass(frozen=True)
 class ModelConfig:
     """Which network to build, and how to start it."""
 
+    layout: str = "v2-release"
+    """A layout of docs/layouts.md."""
     variant: str = "realtime"
-    """Variant of the release layout: "realtime", "stream" or "photo"."""
+    """An official variant of that layout."""
     scale: int = 2
-    alpha: float = 0.0
-    """Strength of the base's pre-filter."""
+    alpha: float | None = None
+    """Strength of the Magic pre-filter; the variant's own unless given. Layouts without one ignore it."""
     window_size: int | None = None
-    """Side of the attention windows; photo only."""
+    """Side of the attention windows; the variant's own unless given."""
+    init: str = "default"
+    """"default": the layout's own starting values. "data": the first batch sets them (see `training.network`)."""
     gamma: float = 0.5
-    """Initial LayerScale. The layout's own 1e-5 wastes the first thousands of steps of a network this small."""
+    """Initial LayerScale with init = "data". The layout's 1e-5 wastes thousands of steps of a small network."""
     detail_gain: float = 1.0
-    """Initial gain of the learned detail image."""
+    """Initial gain of the learned detail image with init = "data"."""
     start: str | None = None
-    """Checkpoint of the same layout and size to start from, instead of random weights."""
+    """Checkpoint of the same layout and size to start from, instead of fresh weights."""
+    qat: bool = False
+    """Train with fake quantisation to 8 bits, which `deploy quantize` exports."""
 
 
 @dataclass(frozen=True)
 class DataConfig:
-    """Where high-resolution pictures come from, and how patches are cut."""
+    """Where pictures come from, and how patches are cut."""
 
     folder: str | None = None
-    """Folder of pictures, searched recursively; relative to the working directory."""
+    """Folder of high-resolution pictures, searched recursively; relative to the working directory."""
+    low_folder: str | None = None
+    """Paired data: folder with a low-resolution picture of the same relative name (any suffix) for each in `folder`.
+    Then nothing is reduced or degraded, and `shrink` must be [1, 1]."""
     synthetic: int = 0
     """Number of synthetic pictures to add."""
     patch: int = 96
     """Side of a high-resolution patch, a multiple of the scale."""
     batch: int = 8
+    """Patches of one process and step."""
     shrink: tuple[float, float] = (0.35, 1.0)
     """Each patch is reduced by a factor drawn from this range first: hides JPEG artefacts, varies sharpness."""
     candidates: int = 3
     """Places drawn for each patch; the one with the strongest edges is taken."""
+    workers: int = 0
+    """Processes that prepare batches; 0 prepares them in the training process."""
+    memory: int = 4096
+    """MiB of decoded pictures to keep; further ones are decoded again each time."""
+
+
+@dataclass(frozen=True)
+class DegradeConfig:
+    """What happens to low-resolution patches besides antialiased bicubic reduction. A probability of 0 is off."""
+
+    blur: float = 0.0
+    """Probability of a Gaussian blur before the reduction."""
+    blur_sigma: tuple[float, float] = (0.2, 2.0)
+    """Its standard deviation along each axis, in high-resolution pixels."""
+    kernels: tuple[str, ...] = ("bicubic",)
+    """Reducing kernels, one drawn per patch: "bicubic", "bilinear", "lanczos", "box"."""
+    noise: float = 0.0
+    """Probability of noise: Gaussian, or, half of the time, signal-dependent (Poisson)."""
+    noise_sigma: tuple[float, float] = (1.0, 15.0)
+    """Its standard deviation in 8-bit steps."""
+    grey_noise: float = 0.4
+    """Share of noise that is equal in all channels."""
+    jpeg: float = 0.0
+    jpeg_quality: tuple[int, int] = (40, 95)
+    webp: float = 0.0
+    webp_quality: tuple[int, int] = (40, 95)
+    video: float = 0.0
+    """Probability of a pass through a video encoder (needs PyAV)."""
+    video_codecs: tuple[str, ...] = ("libx264", "mpeg4")
+    video_crf: tuple[int, int] = (18, 35)
+    """Constant rate factor; the quantiser scale of codecs that have none is (crf - 8) / 2."""
 
 
 @dataclass(frozen=True)
 class OptimConfig:
-    """Adam with linear warm-up and cosine decay."""
+    """Adam, its schedule, and what keeps it stable."""
 
     steps: int
     lr: float = 2e-3
     final_lr: float = 1e-5
+    """Where the cosine schedule ends."""
+    schedule: str = "cosine"
+    """"cosine", "multistep" or "constant", each after the warm-up."""
+    milestones: tuple[int, ...] = ()
+    """Steps at which the multistep schedule multiplies the rate by `decay`."""
+    decay: float = 0.5
     warmup: int = 200
+    """Steps of linear warm-up."""
     betas: tuple[float, float] = (0.9, 0.99)
     clip: float = 1.0
     """Largest global norm of the gradient."""
     ema: float = 0.999
     """Decay of the exponential moving average of the weights; the average is what is exported."""
-    loss: str = "charbonnier"
+    amp: bool = False
+    """Forward passes in bfloat16 where torch deems it safe; losses and penalties stay in float32."""
+    checkpointing: bool = False
+    """Recompute blocks in the backward pass: less memory, a third more time."""
+
+
+@dataclass(frozen=True)
+class GanConfig:
+    """The critic; a weight of 0 trains without one."""
+
+    weight: float = 0.0
+    """Factor of the adversarial loss."""
+    critic: str = "munet-4branch"
+    """"munet-unet" or "munet-4branch"."""
+    num_feat: int = 64
+    loss: str = "r3gan"
+    """"r3gan" (relativistic average hinge), "hinge", "vanilla", "lsgan" or "wgan"."""
+    r1: float = 3.0
+    """Weight of the gradient penalty on real pictures."""
+    r2: float = 3.0
+    """Weight of the gradient penalty on generated pictures."""
+    penalty_every: int = 1
+    """Penalise every so many steps only, so many times as strongly."""
+    lr: float = 1e-4
+    betas: tuple[float, float] = (0.8, 0.99)
+    start_step: int = 0
+    """The generator ignores the critic before this step."""
+    feature_matching: float = 0.0
+    """Weight of the L1 difference of the critic's features (munet-unet and munet-4branch)."""
+
+
+@dataclass(frozen=True)
+class ValidationConfig:
+    """Scores of the averaged network during the run."""
+
+    folder: str | None = None
+    """Folder of high-resolution pictures; none is measured unless given."""
+    every: int = 1000
+    limit: int | None = None
+    """Use only the first so many pictures."""
+    crop: int | None = None
+    """Use only the middle so many pixels of each picture."""
+    samples: int = 2
+    """Pictures to write as PNG beside the log: bicubic, network, original."""
 
 
 @dataclass(frozen=True)
 class RunConfig:
-    """Where a run writes, and how often."""
+    """Where a run writes, how often, and on what it runs."""
 
     out: str
     """Folder for checkpoints, the log and the exported model."""
     seed: int = 1
     log_every: int = 50
     save_every: int = 500
+    device: str = "auto"
+    """"auto" takes a CUDA device where there is one; else "cpu", "cuda", "mps"."""
+    tensorboard: bool = False
+    """Also write TensorBoard logs (pip install tensorboard)."""
 
 
 @dataclass(frozen=True)
@@ -89,44 +194,126 @@ class Recipe:
     optim: OptimConfig
     run: RunConfig
     model: ModelConfig = field(default_factory=ModelConfig)
+    degrade: DegradeConfig = field(default_factory=DegradeConfig)
+    losses: dict[str, float] = field(default_factory=lambda: {"charbonnier": 1.0})
+    """Weight of each loss, by its name."""
+    gan: GanConfig = field(default_factory=GanConfig)
+    validation: ValidationConfig = field(default_factory=ValidationConfig)
 
     def __post_init__(self) -> None:
-        scale, patch = self.model.scale, self.data.patch
-        low, high = self.data.shrink
-        _require(self.data.folder is not None or self.data.synthetic > 0, "data.folder", None, "a folder of pictures")
-        _require(scale >= 1, "model.scale", scale, "at least 1")
-        _require(patch > 0 and patch % scale == 0, "data.patch", patch, f"a positive multiple of the scale {scale}")
-        _require(0 < low <= high <= 1, "data.shrink", [low, high], "two numbers, 0 < low <= high <= 1")
-        _require(self.data.batch >= 1, "data.batch", self.data.batch, "at least 1")
-        _require(self.data.candidates >= 1, "data.candidates", self.data.candidates, "at least 1")
-        _require(self.optim.steps >= 1, "optim.steps", self.optim.steps, "at least 1")
-        _require(0 <= self.optim.ema < 1, "optim.ema", self.optim.ema, "in 0 <= ema < 1")
+        _check_data(self.data, self.model.scale)
+        _check_degrade(self.degrade)
+        _check_optim(self.optim)
+        _check_gan(self.gan)
+        _one_of("model.init", self.model.init, INITS)
+        for name, weight in self.losses.items():
+            _one_of("losses", name, LOSS_NAMES)
+            _require(weight > 0, f"losses.{name}", weight, "positive; leave the line out to switch it off")
+        _require(bool(self.losses) or self.gan.weight > 0, "losses", {}, "at least one loss")
+
+
+def _check_data(data: DataConfig, scale: int) -> None:
+    low, high = data.shrink
+    _require(data.folder is not None or data.synthetic > 0, "data.folder", None, "a folder of pictures")
+    _require(scale >= 1, "model.scale", scale, "at least 1")
+    _require(data.patch > 0 and data.patch % scale == 0, "data.patch", data.patch, f"a multiple of the scale {scale}")
+    _require(0 < low <= high <= 1, "data.shrink", [low, high], "two numbers, 0 < low <= high <= 1")
+    _require(data.batch >= 1, "data.batch", data.batch, "at least 1")
+    _require(data.candidates >= 1, "data.candidates", data.candidates, "at least 1")
+    _require(data.workers >= 0, "data.workers", data.workers, "at least 0")
+    if data.low_folder is not None:
+        _require(data.folder is not None and not data.synthetic, "data.low_folder", data.low_folder, "with data.folder")
+        _require(low == high == 1, "data.shrink", [low, high], "[1, 1] with data.low_folder")
+
+
+def _check_degrade(degrade: DegradeConfig) -> None:
+    for name in ("blur", "noise", "grey_noise", "jpeg", "webp", "video"):
+        value = getattr(degrade, name)
+        _require(0 <= value <= 1, f"degrade.{name}", value, "a probability, 0 to 1")
+    for name in ("blur_sigma", "noise_sigma", "jpeg_quality", "webp_quality", "video_crf"):
+        low, high = getattr(degrade, name)
+        _require(0 <= low <= high, f"degrade.{name}", [low, high], "two numbers, 0 <= low <= high")
+    for kernel in degrade.kernels:
+        _one_of("degrade.kernels", kernel, ("bicubic", "bilinear", "lanczos", "box"))
+
+
+def _check_optim(optim: OptimConfig) -> None:
+    _require(optim.steps >= 1, "optim.steps", optim.steps, "at least 1")
+    _require(0 <= optim.ema < 1, "optim.ema", optim.ema, "in 0 <= ema < 1")
+    _require(optim.clip > 0, "optim.clip", optim.clip, "positive")
+    _one_of("optim.schedule", optim.schedule, SCHEDULES)
+
+
+def _check_gan(gan: GanConfig) -> None:
+    _one_of("gan.critic", gan.critic, CRITICS)
+    _one_of("gan.loss", gan.loss, GAN_LOSSES)
+    _require(gan.weight >= 0, "gan.weight", gan.weight, "at least 0")
+    _require(gan.penalty_every >= 1, "gan.penalty_every", gan.penalty_every, "at least 1")
 
 
 def read_recipe(path: Path) -> Recipe:
-    """Read a recipe file.
+    """Read a recipe file. A first line ``extends = "other.toml"`` takes everything that it does not say from there.
 
     Raises:
         InvalidOptionError: no such file, not TOML, an unknown key, or a value out of range; the message names it.
     """
-    try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:  # wrong UTF-8 and wrong TOML are ValueErrors
-        raise InvalidOptionError(f"{path}: not a readable TOML recipe ({error})") from error
+    tables = _read_tables(path, ())
     try:
         return parse_recipe(tables)
     except InvalidOptionError as error:
         raise InvalidOptionError(f"{path}: {error}") from error
 
 
+def _read_tables(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
+    if path.resolve() in seen:
+        raise InvalidOptionError(f"{path}: extends itself")
+    try:
+        tables: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:  # wrong UTF-8 and wrong TOML are ValueErrors
+        raise InvalidOptionError(f"{path}: not a readable TOML recipe ({error})") from error
+    base = tables.pop("extends", None)
+    if base is None:
+        return tables
+    if not isinstance(base, str):
+        raise InvalidOptionError(f"{path}: extends = {base!r} must be the name of a file")
+    return _merged(_read_tables(path.parent / base, (*seen, path.resolve())), tables)
+
+
+def _merged(base: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
+    """Sections of both; keys of ``own`` win. Losses are not mixed: a recipe names all of its own or none."""
+    result = dict(base)
+    for name, section in own.items():
+        mixed = isinstance(section, dict) and isinstance(base.get(name), dict) and name != "losses"
+        result[name] = {**base[name], **section} if mixed else section
+    return result
+
+
+SECTIONS: dict[str, type[Any]] = {
+    "model": ModelConfig,
+    "data": DataConfig,
+    "degrade": DegradeConfig,
+    "optim": OptimConfig,
+    "gan": GanConfig,
+    "validation": ValidationConfig,
+    "run": RunConfig,
+}
+"""Tables of a recipe but [losses], which holds a weight for each name."""
+
+
 def parse_recipe(tables: dict[str, Any]) -> Recipe:
     """A recipe from the nested dicts of a TOML document."""
-    sections = {"model": ModelConfig, "data": DataConfig, "optim": OptimConfig, "run": RunConfig}
-    unknown = set(tables) - set(sections)
+    unknown = set(tables) - set(SECTIONS) - {"losses"}
     if unknown:
-        raise InvalidOptionError(f"unknown section [{min(unknown)}]; known: {', '.join(sections)}")
-    parts: dict[str, Any] = {name: _section(kind, name, tables.get(name, {})) for name, kind in sections.items()}
-    return Recipe(**parts)
+        raise InvalidOptionError(f"unknown section [{min(unknown)}]; known: {', '.join([*SECTIONS, 'losses'])}")
+    for name, section in tables.items():
+        if not isinstance(section, dict):
+            raise InvalidOptionError(f"{name} = {section!r} must be a section [{name}]")
+    parts: dict[str, Any] = {name: _section(kind, name, tables.get(name, {})) for name, kind in SECTIONS.items()}
+    losses: dict[str, Any] = tables.get("losses", {"charbonnier": 1.0})
+    for name, weight in losses.items():
+        if not _is_a(weight, float):
+            raise InvalidOptionError(f"losses.{name} = {weight!r} must be a number")
+    return Recipe(**parts, losses=losses)
 
 
 def _section(kind: type[T], name: str, values: dict[str, Any]) -> T:
@@ -151,13 +338,24 @@ def _is_a(value: Any, hint: Any) -> bool:
     """Whether a TOML value, lists made tuples, has the type of a field."""
     parts = get_args(hint)
     if get_origin(hint) is tuple:
-        items = cast("tuple[Any, ...]", value) if isinstance(value, tuple) else ()
+        items = cast("tuple[Any, ...]", value) if isinstance(value, tuple) else None
+        if items is None:
+            return False
+        if parts[-1] is Ellipsis:
+            return all(_is_a(item, parts[0]) for item in items)
         return len(items) == len(parts) and all(map(_is_a, items, parts))
     if parts:  # X | None
         return any(_is_a(value, part) for part in parts)
     if hint is float:
         return isinstance(value, (int, float)) and not isinstance(value, bool)
+    if hint is bool:
+        return isinstance(value, bool)
     return isinstance(value, hint) and not isinstance(value, bool)
+
+
+def _one_of(name: str, value: str, known: tuple[str, ...]) -> None:
+    if value not in known:
+        raise InvalidOptionError(f"{name}: {value!r} is unknown; known: {', '.join(known)}")
 
 
 def _require(condition: bool, name: str, value: object, rule: str) -> None:

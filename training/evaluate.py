@@ -18,7 +18,8 @@ from paragon_arch.networks.magic import MagicResample
 from paragon_engine.metrics import psnr_y, psnr_y_frame, ssim_y
 from paragon_engine.tiling import upscale_tensor
 
-from .data.pairs import Pixels, downscale, list_images, read_image, resize, to_pixels, to_tensor
+from .data.pairs import downscale, to_pixels, to_tensor
+from .data.pictures import Pixels, list_images, read_image, resize
 
 Upscaler = Callable[[Pixels], Pixels]
 

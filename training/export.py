@@ -1,22 +1,27 @@
-"""Writing the result of a run as a checkpoint of the release layout."""
+"""Writing the result of a run as a checkpoint."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from paragon_arch.files.checkpoint import write_checkpoint
-from paragon_arch.layouts.v2_release import RELEASE
+from paragon_arch.files.hints import HINT_NAMES
+from paragon_arch.layouts import identify
 from paragon_arch.networks.base import SRNetwork
 
 
-def export(network: SRNetwork, path: Path, *, overwrite: bool) -> None:
-    """Write a trained network as safetensors, with the scale and alpha that its tensors do not tell.
+def export(network: SRNetwork, path: Path, *, overwrite: bool, recipe: str | None = None) -> None:
+    """Write a trained network as safetensors, with the values that its tensors do not tell, and its recipe.
 
     Raises:
         OutputExistsError: the file is there and ``overwrite`` is false.
         InvalidWeightsError: a weight is not finite.
     """
-    hints = {"scale": network.scale, "alpha": network.alpha}
+    hyper = network.hyperparameters
+    hints = {name: hyper[name] for name in HINT_NAMES if hyper.get(name) is not None}
     state = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
-    metadata = {"paragonsr.layout": RELEASE.id}
+    layout = identify(state)
+    metadata = {} if layout is None else {"paragonsr.layout": layout.id}
+    if recipe is not None:
+        metadata["paragonsr.recipe"] = recipe
     write_checkpoint(path, state, hints=hints, metadata=metadata, overwrite=overwrite)

@@ -3,66 +3,82 @@
 from __future__ import annotations
 
 import logging
-import time
 from pathlib import Path
 
-from .config import DataConfig, Recipe
-from .data.pairs import PairSampler, Pixels, list_images, read_image, synthetic_image
-from .state import resume, save
-from .trainer import Trainer, learning_rate
+import torch
+
+from .config import Recipe
+from .data.pairs import batches, make_sampler
+from .distributed import World, choose_device, joined
+from .export import export
+from .logs import RunLog
+from .schedule import learning_rate
+from .state import fingerprint, resume, save
+from .trainer import Trainer
+from .validation import validate
 
 log = logging.getLogger(__name__)
-
-SYNTHETIC_SIDE = 256
-"""Side of a synthetic picture in pixels."""
-
-
-def load_pictures(config: DataConfig) -> list[Pixels]:
-    """Decode the pictures that a recipe names, and make its synthetic ones.
-
-    Raises:
-        ImageError: the folder is empty, or a picture cannot be read.
-    """
-    paths = [] if config.folder is None else list_images(Path(config.folder))
-    synthetic = [synthetic_image(SYNTHETIC_SIDE, seed) for seed in range(config.synthetic)]
-    return [*(read_image(path) for path in paths), *synthetic]
 
 
 def fit(recipe: Recipe) -> Trainer:
     """Run a recipe to its end, continuing where an earlier run of it was stopped.
 
-    Progress goes to the log of this package and to ``log.tsv`` in the run's folder (step, mean loss, learning rate).
+    Writes into the run's folder: ``log.tsv`` (see `RunLog`), ``state.safetensors`` (see `training.state`), sample
+    pictures, and in the end ``model.safetensors``, the averaged network.
+
+    Raises:
+        ParagonError: anything that the recipe needs is missing (before the first step), or training diverged.
     """
-    out = Path(recipe.run.out)
-    out.mkdir(parents=True, exist_ok=True)
-    images = load_pictures(recipe.data)
-    sampler = PairSampler(images, recipe.data, scale=recipe.model.scale, seed=recipe.run.seed)
-    trainer, state = Trainer(recipe, sampler), out / "state.safetensors"
-    if state.exists():
-        resume(trainer, state)
-        log.info("continuing %s at step %d", state, trainer.step)
-    log.info("%d pictures, %d parameters", len(images), sum(p.numel() for p in trainer.network.parameters()))
-    _run(trainer, out, state)
+    device = choose_device(recipe.run.device)
+    with joined(device) as world:
+        trainer = start(recipe, device=device, world=world)
+        run(trainer)
+        if world.leads:
+            result = Path(recipe.run.out) / "model.safetensors"
+            export(trainer.averaged_network(), result, overwrite=True, recipe=fingerprint(recipe))
     return trainer
 
 
-def _run(trainer: Trainer, out: Path, state: Path) -> None:
-    run, steps = trainer.recipe.run, trainer.recipe.optim.steps
-    started, first, losses = time.monotonic(), trainer.step, list[float]()
-    while trainer.step < steps:
-        losses.append(trainer.advance())
-        if trainer.step % run.log_every == 0 or trainer.step == steps:
-            rate = (time.monotonic() - started) / (trainer.step - first)
-            _report(trainer, out, sum(losses) / len(losses), rate)
-            losses.clear()
-        if trainer.step % run.save_every == 0 or trainer.step == steps:
-            save(trainer, state)
+def start(recipe: Recipe, *, device: torch.device | None = None, world: World | None = None) -> Trainer:
+    """A trainer for a recipe, in the state of its last checkpoint if there is one."""
+    out = Path(recipe.run.out)
+    out.mkdir(parents=True, exist_ok=True)
+    found = device or choose_device(recipe.run.device)
+    sampler = make_sampler(
+        recipe.data, scale=recipe.model.scale, seed=recipe.run.seed, degrade=recipe.degrade, world=world
+    )
+    trainer, state = Trainer(recipe, sampler, found, world), out / "state.safetensors"
+    if state.exists():
+        resume(trainer, state)
+        log.info("continuing %s at step %d", state, trainer.step)
+    parameters = sum(p.numel() for p in trainer.network.parameters())
+    log.info("%d pictures, %d parameters, on %s", len(sampler.store), parameters, found)
+    return trainer
 
 
-def _report(trainer: Trainer, out: Path, loss: float, seconds_per_step: float) -> None:
-    config, step = trainer.recipe.optim, trainer.step
-    left = seconds_per_step * (config.steps - step)
-    text = "step %d/%d  loss %.5f  %.2f s/step  %.0f min left  %d skipped"
-    log.info(text, step, config.steps, loss, seconds_per_step, left / 60, trainer.skipped)
-    with (out / "log.tsv").open("a", encoding="utf-8") as file:
-        file.write(f"{step}\t{loss:.6f}\t{learning_rate(config, step - 1):.3g}\n")
+def run(trainer: Trainer) -> None:
+    """Train to the last step of the recipe."""
+    recipe, leads = trainer.recipe, trainer.world.leads
+    steps, out = recipe.optim.steps, Path(recipe.run.out)
+    tensorboard = recipe.run.tensorboard and leads
+    record = RunLog(out, steps=steps, first=trainer.step, tensorboard=tensorboard)
+    for batch in batches(trainer.sampler, trainer.step, steps, pin=trainer.device.type == "cuda"):
+        loss = trainer.advance(batch)
+        record.add({"loss": loss, **(trainer.report if len(trainer.report) > 1 else {})})
+        if leads:
+            _write(trainer, record, last=trainer.step == steps)
+
+
+def _write(trainer: Trainer, record: RunLog, *, last: bool) -> None:
+    recipe, step = trainer.recipe, trainer.step
+    if last or step % recipe.run.log_every == 0:
+        record.report(step, learning_rate(recipe.optim, step - 1), trainer.skipped)
+    if last or step % recipe.run.save_every == 0:
+        save(trainer, Path(recipe.run.out) / "state.safetensors")
+    config = recipe.validation
+    if config.folder is not None and (last or step % config.every == 0):
+        samples = Path(recipe.run.out) / "samples" / f"{step:07d}" if config.samples else None
+        scores = validate(trainer.averaged_network(), config, device=trainer.device, samples=samples)
+        log.info("PSNR-Y %.2f dB (%+.2f over bicubic), SSIM-Y %.4f", scores.psnr, scores.over_bicubic, scores.ssim)
+        values = {"psnr": scores.psnr, "ssim": scores.ssim, "over_bicubic": scores.over_bicubic}
+        record.write(step, values)

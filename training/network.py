@@ -2,39 +2,78 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Generator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint  # pyright: ignore[reportUnknownVariableType]
 
 import paragon_arch
 from paragon_arch.errors import InvalidOptionError
-from paragon_arch.layouts.v2_release import RELEASE
-from paragon_arch.networks.base import SRNetwork
+from paragon_arch.layouts import LAYOUTS, Layout, State
+from paragon_arch.networks.base import SRNetwork, structure_only
+from paragon_arch.networks.dynamic import TrackedTransformer
 
 from .config import ModelConfig
 
+BLOCK = re.compile(r"body\.\d+\.blocks\.\d+$")
+"""Names of the modules that gradient checkpointing recomputes."""
 
-def build(config: ModelConfig, *, seed: int) -> SRNetwork:
-    """A new network of the release layout, with the recipe's initial values or the weights of ``config.start``.
+
+def find_layout(name: str) -> Layout:
+    """A layout by its id.
 
     Raises:
-        InvalidOptionError: the layout has no such variant, or the checkpoint to start from is of another size.
+        InvalidOptionError: there is none of that name.
+    """
+    layouts = {layout.id: layout for layout in LAYOUTS}
+    if name not in layouts:
+        raise InvalidOptionError(f"model.layout = {name!r} is unknown; known: {', '.join(layouts)}")
+    return layouts[name]
+
+
+def hyperparameters(config: ModelConfig) -> dict[str, Any]:
+    """Constructor arguments of the recipe's network.
+
+    Raises:
+        InvalidOptionError: the layout has no such variant.
+    """
+    layout = find_layout(config.layout)
+    variants = {variant.name: variant for variant in reversed(layout.variants)}
+    if config.variant not in variants:
+        known = ", ".join(sorted(variants))
+        raise InvalidOptionError(f"model.variant = {config.variant!r} is unknown in {layout.id}; known: {known}")
+    shape = dict(variants[config.variant].shape)
+    given = {"scale": config.scale, "alpha": config.alpha, "window_size": config.window_size}
+    for unknown in layout.unknowns:
+        if unknown.applies(shape):
+            value = given.get(unknown.name)
+            shape[unknown.name] = layout.default(unknown, shape) if value is None else value
+    shape["scale"] = config.scale
+    with structure_only():  # what its tensors prove wins: a variant without attention has no window
+        proven = layout.read(State(layout.network(**shape).state_dict()))
+    return {**shape, **{unknown.name: proven[unknown.name] for unknown in layout.unknowns if unknown.name in proven}}
+
+
+def build(config: ModelConfig, *, seed: int) -> SRNetwork:
+    """A new network with the recipe's initial values or the weights of ``config.start``.
+
+    Raises:
+        InvalidOptionError: no such layout or variant, or the checkpoint to start from is of another size.
         CheckpointError: that checkpoint cannot be read.
     """
-    variants = {variant.name: variant for variant in RELEASE.variants}
-    if config.variant not in variants:
-        raise InvalidOptionError(f"model.variant = {config.variant!r} is unknown; known: {', '.join(variants)}")
-    shape = dict(variants[config.variant].shape)
-    if config.window_size is not None:
-        shape["window_size"] = config.window_size
+    arguments = hyperparameters(config)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = RELEASE.network(scale=config.scale, alpha=config.alpha, **shape)
-    if config.start is None:
-        _initialise(network, config)
-    else:
+        network = find_layout(config.layout).network(**arguments)
+    if config.start is not None:
         _copy_weights(network, Path(config.start))
+    elif config.init == "data":
+        _initialise(network, config)
     return network
 
 
@@ -56,10 +95,11 @@ def normalise(network: nn.Module, batch: Tensor) -> None:
     first made blind to flat areas, because edges are faint beside differences of brightness.
 
     Args:
-        network: changed in place.
+        network: changed in place; convolutions without bias are left alone.
         batch: ``(N, 3, h, w)`` low-resolution patches.
     """
-    first, *others = [layer for layer in network.modules() if isinstance(layer, nn.Conv2d) and _is_trained(layer)]
+    layers = [layer for layer in network.modules() if isinstance(layer, nn.Conv2d) and _is_trained(layer)]
+    first, *others = layers
     first.weight[::2] -= first.weight[::2].mean(dim=(2, 3), keepdim=True)
     handles = [layer.register_forward_hook(_normalise_layer) for layer in (first, *others[:-1])]
     network(batch)
@@ -68,7 +108,7 @@ def normalise(network: nn.Module, batch: Tensor) -> None:
 
 
 def _is_trained(layer: nn.Conv2d) -> bool:
-    return layer.weight.requires_grad
+    return layer.weight.requires_grad and layer.bias is not None
 
 
 def _normalise_layer(layer: nn.Module, _: tuple[Tensor, ...], output: Tensor) -> Tensor:
@@ -80,6 +120,51 @@ def _normalise_layer(layer: nn.Module, _: tuple[Tensor, ...], output: Tensor) ->
     layer.weight /= std.view(-1, 1, 1, 1)
     layer.bias.copy_((layer.bias - mean) / std)
     return (output - mean.view(1, -1, 1, 1)) / std.view(1, -1, 1, 1)
+
+
+def recompute_blocks(network: SRNetwork) -> int:
+    """Make the blocks keep only their inputs and run again in the backward pass; returns how many there are.
+
+    The second run does not track dynamic kernels again.
+    """
+    blocks: list[nn.Module] = [
+        network.get_submodule(name) for name, _ in nn.Module.named_modules(network) if BLOCK.search(name)
+    ]
+    for block in blocks:
+        block.forward = _recomputed(block)
+    return len(blocks)
+
+
+def _recomputed(block: nn.Module) -> Any:
+    forward = block.forward
+
+    def run(*inputs: Tensor) -> Tensor:
+        if not torch.is_grad_enabled():
+            return forward(*inputs)
+        contexts = lambda: (nullcontext(), _tracking_paused(block))  # noqa: E731 - torch wants a function
+        return checkpoint(forward, *inputs, use_reentrant=False, context_fn=contexts)  # pyright: ignore
+
+    return run
+
+
+@contextmanager
+def _tracking_paused(block: nn.Module) -> Generator[None, None, None]:
+    found = [module for module in block.modules() if isinstance(module, TrackedTransformer)]
+    kept = [(module.steps, module.interval) for module in found]
+    for module in found:
+        module.steps, module.interval = 1, 2
+    try:
+        yield
+    finally:
+        for module, (steps, interval) in zip(found, kept, strict=True):
+            module.steps, module.interval = steps, interval
+
+
+def set_tracking_step(network: nn.Module, step: int) -> None:
+    """Tell dynamic layers how many training steps there have been, for those that track only now and then."""
+    for module in network.modules():
+        if isinstance(module, TrackedTransformer):
+            module.steps = step
 
 
 def _copy_weights(network: SRNetwork, path: Path) -> None:

@@ -3,37 +3,51 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from paragon_arch.errors import InvalidOptionError
 from paragon_arch.files import safetensors_file
 from paragon_arch.files.atomic import atomic_path
 
 from .config import Recipe
+from .network import set_tracking_step
 from .trainer import Trainer
 
 MOMENTS = ("exp_avg", "exp_avg_sq")
+Parts = Iterator[tuple[str, Tensor]]
 
 
 def save(trainer: Trainer, path: Path) -> None:
     """Write a run's state as safetensors, whole or not at all."""
     counters = {"step": trainer.step, "skipped": trainer.skipped, "updates": trainer.average.updates}
     metadata = {"counters": json.dumps(counters), "recipe": fingerprint(trainer.recipe)}
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in _tensors(trainer)}
     with atomic_path(path, overwrite=True) as temporary, temporary.open("wb") as stream:
-        safetensors_file.write(stream, dict(_tensors(trainer)), metadata)
+        safetensors_file.write(stream, tensors, metadata)
 
 
-def _tensors(trainer: Trainer) -> Iterator[tuple[str, Tensor]]:
-    for name, parameter in trainer.parameters.items():
-        yield f"model.{name}", parameter.detach().contiguous()
-        yield f"average.{name}", trainer.average.values[name].contiguous()
-        for key, value in trainer.optimizer.state.get(parameter, {}).items():
-            yield f"adam.{key}.{name}", value.contiguous()
+def _tensors(trainer: Trainer) -> Parts:
+    yield from _prefixed("model", trainer.network.state_dict())
+    yield from _prefixed("average", trainer.average.values)
+    yield from _moments("adam", trainer.network, trainer.optimizer)
+    if trainer.critic is not None:
+        yield from _prefixed("critic", trainer.critic.network.state_dict())
+        yield from _moments("critic-adam", trainer.critic.network, trainer.critic.optimizer)
+
+
+def _prefixed(prefix: str, tensors: Mapping[str, Tensor]) -> Parts:
+    return ((f"{prefix}.{name}", tensor) for name, tensor in tensors.items())
+
+
+def _moments(prefix: str, network: nn.Module, optimizer: torch.optim.Optimizer) -> Parts:
+    for name, parameter in network.named_parameters():
+        for key, value in optimizer.state.get(parameter, {}).items():
+            yield f"{prefix}.{key}.{name}", value
 
 
 def resume(trainer: Trainer, path: Path) -> None:
@@ -50,18 +64,35 @@ def resume(trainer: Trainer, path: Path) -> None:
     counters: dict[str, int] = json.loads(metadata["counters"])
     trainer.step, trainer.skipped = counters["step"], counters["skipped"]
     trainer.average.updates = counters["updates"]
-    for name, parameter in trainer.parameters.items():
-        with torch.no_grad():
-            parameter.copy_(tensors[f"model.{name}"])
-            trainer.average.values[name].copy_(tensors[f"average.{name}"])
-        if f"adam.step.{name}" in tensors:
+    trainer.network.load_state_dict(_below("model", tensors))
+    set_tracking_step(trainer.network, trainer.step)
+    for name, value in trainer.average.values.items():
+        value.copy_(tensors[f"average.{name}"])
+    _restore_moments("adam", trainer.network, trainer.optimizer, tensors)
+    if trainer.critic is not None:
+        trainer.critic.network.load_state_dict(_below("critic", tensors))
+        _restore_moments("critic-adam", trainer.critic.network, trainer.critic.optimizer, tensors)
+
+
+def _below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name[len(prefix) + 1 :]: t for name, t in tensors.items() if name.startswith(prefix + ".")}
+
+
+def _restore_moments(
+    prefix: str, network: nn.Module, optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]
+) -> None:
+    for name, parameter in network.named_parameters():
+        if f"{prefix}.step.{name}" in tensors:
             # empty_like keeps channels last, on which the order of sums depends
-            moments = {key: torch.empty_like(parameter).copy_(tensors[f"adam.{key}.{name}"]) for key in MOMENTS}
-            trainer.optimizer.state[parameter] = {"step": tensors[f"adam.step.{name}"], **moments}
+            moments = {key: torch.empty_like(parameter).copy_(tensors[f"{prefix}.{key}.{name}"]) for key in MOMENTS}
+            optimizer.state[parameter] = {"step": tensors[f"{prefix}.step.{name}"], **moments}
 
 
 def fingerprint(recipe: Recipe) -> str:
     """The recipe without what may change between a run and its continuation."""
     content = asdict(recipe)
     seed = content.pop("run")["seed"]
+    del content["validation"]
+    for key in ("workers", "memory"):
+        del content["data"][key]
     return json.dumps({**content, "seed": seed}, sort_keys=True)

@@ -2,93 +2,116 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
+from dataclasses import replace
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from paragon_arch.errors import ParagonError
+from paragon_arch.errors import InvalidOptionError, ParagonError
 from paragon_arch.networks.base import SRNetwork
 
-from .config import OptimConfig, Recipe
+from .average import Average, trained
+from .config import Recipe
+from .critic import Critic
 from .data.pairs import PairSampler
-from .losses import find_loss
-from .network import build, normalise
+from .distributed import World, average_gradients, average_over_processes
+from .losses import Losses
+from .network import build, normalise, recompute_blocks
+from .schedule import learning_rate, relative_rate
 
 MAX_BAD_STEPS = 20
 """So many non-finite steps in a row end the run."""
-
-
-def learning_rate(config: OptimConfig, step: int) -> float:
-    """Rate of a step counted from 0: linear warm-up, then half a cosine down to ``final_lr``."""
-    if step < config.warmup:
-        return config.lr * (step + 1) / config.warmup
-    progress = (step - config.warmup) / max(1, config.steps - config.warmup)
-    return config.final_lr + (config.lr - config.final_lr) * 0.5 * (1 + math.cos(math.pi * progress))
-
-
-class Average:
-    """Exponential moving average of a network's trained parameters.
-
-    The decay rises to its full value as ``(1 + n) / (10 + n)``, so that early averages are not stuck at the start.
-    """
-
-    def __init__(self, network: nn.Module, decay: float) -> None:
-        self.decay, self.updates = decay, 0
-        self.values = {name: parameter.detach().clone() for name, parameter in trained(network)}
-
-    @torch.no_grad()
-    def update(self, network: nn.Module) -> None:
-        """Take one step towards the network's present weights."""
-        self.updates += 1
-        decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
-        for name, parameter in trained(network):
-            self.values[name].lerp_(parameter, 1 - decay)
-
-
-def trained(network: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
-    """Names and parameters that are not frozen."""
-    return ((name, parameter) for name, parameter in network.named_parameters() if parameter.requires_grad)
+CPU = torch.device("cpu")
 
 
 class Trainer:
-    """A run of a recipe: network, optimiser, average, and the step they have reached."""
+    """A run of a recipe: network, critic, optimisers, average, and the step they have reached.
 
-    def __init__(self, recipe: Recipe, sampler: PairSampler) -> None:
-        self.recipe, self.sampler = recipe, sampler
-        self.network = build(recipe.model, seed=recipe.run.seed).to(memory_format=torch.channels_last)  # pyright: ignore
-        if recipe.model.start is None:
+    Args:
+        recipe: what to do.
+        sampler: makes batches.
+        device: where to compute.
+        world: the processes that share each batch.
+    """
+
+    def __init__(
+        self, recipe: Recipe, sampler: PairSampler, device: torch.device = CPU, world: World | None = None
+    ) -> None:
+        world = world or World()
+        self.recipe, self.sampler, self.device, self.world = recipe, sampler, device, world
+        self.losses = Losses(recipe.losses, device)
+        self.network = build(recipe.model, seed=recipe.run.seed)
+        self.network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+        if recipe.optim.amp and not self.network.traits.bfloat16:
+            raise InvalidOptionError("optim.amp: this network loses the picture in bfloat16; use alpha 0 or no amp")
+        if recipe.model.init == "data" and recipe.model.start is None:
             normalise(self.network, sampler.batch(0)[0])
+        self.network.to(device).train()
+        if recipe.optim.checkpointing:
+            recompute_blocks(self.network)
         self.parameters = dict(trained(self.network))
         self.optimizer = torch.optim.Adam(self.parameters.values(), betas=recipe.optim.betas)
         self.average = Average(self.network, recipe.optim.ema)
-        self.loss = find_loss(recipe.optim.loss)
+        self.critic = self._critic() if recipe.gan.weight > 0 else None
         self.step = 0
         self.skipped = 0
         self.bad_in_a_row = 0
+        self.report: dict[str, float] = {}
 
-    def advance(self) -> float:
+    def _critic(self) -> Critic:
+        recipe = self.recipe
+        return Critic(recipe.gan, self.device, seed=recipe.run.seed, clip=recipe.optim.clip, world=self.world)
+
+    def advance(self, batch: tuple[Tensor, Tensor] | None = None) -> float:
         """Train one step; returns its loss. A non-finite loss or gradient leaves the weights alone.
+
+        Args:
+            batch: low- and high-resolution pictures; those of this step unless given.
 
         Raises:
             ParagonError: too many such steps in a row.
         """
-        low, high = self.sampler.batch(self.step)
+        kept = [buffer.clone() for buffer in self.network.buffers()]
+        low, high = (x.to(self.device, non_blocking=True) for x in batch or self.sampler.batch(self.step))
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.optim.amp):
+            output = self.network(low)
+        output = output.float()
+        terms = self._terms(output, high, low)
+        loss = torch.stack(list(terms.values())).sum()
         self.optimizer.zero_grad()
-        loss = self.loss(self.network(low), high)
         loss.backward()
-        norm = nn.utils.clip_grad_norm_(self.parameters.values(), self.recipe.optim.clip)
-        if torch.isfinite(loss) and torch.isfinite(norm):
-            self.bad_in_a_row = 0
-            for group in self.optimizer.param_groups:
-                group["lr"] = learning_rate(self.recipe.optim, self.step)
-            self.optimizer.step()
-            self.average.update(self.network)
-        else:
-            self._count_bad_step()
+        self._apply(loss, kept)
+        if self.critic is not None:
+            rate = relative_rate(self.recipe.optim, self.step)
+            if torch.isfinite(output).all() and torch.isfinite(high).all():
+                terms |= self.critic.advance(high, output, step=self.step, rate=rate)
         self.step += 1
+        self.report = {name: value.item() for name, value in terms.items()}
         return loss.item()
+
+    def _terms(self, output: Tensor, high: Tensor, low: Tensor) -> dict[str, Tensor]:
+        terms = self.losses(output, high, low)
+        if self.critic is not None and self.step >= self.recipe.gan.start_step:
+            terms |= self.critic.generator_terms(high, output)
+        return terms
+
+    def _apply(self, loss: Tensor, kept: list[Tensor]) -> None:
+        """Take the optimiser's step, or put the buffers back to ``kept``, which a bad batch may have spoilt."""
+        parameters = list(self.parameters.values())
+        average_gradients(parameters, self.world)
+        average_over_processes([loss], self.world)
+        norm = nn.utils.clip_grad_norm_(parameters, self.recipe.optim.clip)
+        if not (torch.isfinite(loss) and torch.isfinite(norm)):
+            for buffer, value in zip(self.network.buffers(), kept, strict=True):
+                buffer.copy_(value)
+            self._count_bad_step()
+            return
+        self.bad_in_a_row = 0
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(self.recipe.optim, self.step)
+        self.optimizer.step()
+        average_over_processes([b for b in self.network.buffers() if b.is_floating_point()], self.world)
+        self.average.update(self.network)
 
     def _count_bad_step(self) -> None:
         self.skipped += 1
@@ -100,7 +123,7 @@ class Trainer:
             )
 
     def averaged_network(self) -> SRNetwork:
-        """A new network with the averaged weights, in eval mode: what is exported and measured."""
-        network = build(self.recipe.model, seed=self.recipe.run.seed)
-        network.load_state_dict({**self.network.state_dict(), **self.average.values})
+        """A new network on the CPU with the averaged weights, in eval mode: what is exported and measured."""
+        network = build(replace(self.recipe.model, start=None), seed=self.recipe.run.seed)
+        network.load_state_dict(self.average.state(self.network))
         return network.eval()

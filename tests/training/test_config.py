@@ -19,7 +19,7 @@ def test_minimal_recipe_gets_defaults() -> None:
 
 
 def test_all_shipped_recipes_are_valid(root: Path) -> None:
-    recipes = sorted((root / "training" / "recipes").glob("*.toml"))
+    recipes = sorted((root / "training" / "recipes").rglob("*.toml"))
     assert {path.stem for path in recipes} >= {"2x-realtime-fidelity", "smoke"}
     assert all(isinstance(read_recipe(path), Recipe) for path in recipes)
 
@@ -34,7 +34,18 @@ def test_all_shipped_recipes_are_valid(root: Path) -> None:
         ("data", "synthetic", 0, "data.folder"),
         ("optim", "ema", 1.0, "optim.ema"),
         ("optim", "steps", "many", "optim.steps"),
+        ("optim", "schedule", "linear", "optim.schedule: 'linear' is unknown"),
+        ("optim", "amp", 1, "optim.amp = 1 must be of type bool"),
         ("model", "scale", 0, "model.scale"),
+        ("model", "init", "lucky", "model.init"),
+        ("losses", "l3", 1.0, "losses: 'l3' is unknown"),
+        ("losses", "l1", 0, "losses.l1 = 0 must be positive"),
+        ("losses", "l1", "much", "losses.l1 = 'much' must be a number"),
+        ("gan", "critic", "patchgan", "gan.critic"),
+        ("degrade", "jpeg", 1.5, "degrade.jpeg"),
+        ("degrade", "noise_sigma", [9.0, 1.0], "degrade.noise_sigma"),
+        ("degrade", "kernels", ["nearest"], "degrade.kernels"),
+        ("data", "low_folder", "low", "data.low_folder"),
     ],
 )
 def test_bad_value_is_refused_by_name(section: str, key: str, value: object, named: str) -> None:
@@ -49,6 +60,19 @@ def test_unknown_section_and_missing_key_are_named() -> None:
         parse_recipe({**MINIMAL, "optimizer": {}})
     with pytest.raises(InvalidOptionError, match=r"optim\.steps is missing"):
         parse_recipe({**MINIMAL, "optim": {}})
+
+
+def test_a_recipe_extends_another(tmp_path: Path) -> None:
+    base = '[data]\nsynthetic = 1\nbatch = 3\n[losses]\nl1 = 1.0\n[optim]\nsteps = 5\n[run]\nout = "x"\n'
+    (tmp_path / "base.toml").write_text(base, encoding="utf-8")
+    own = 'extends = "base.toml"\n[data]\nbatch = 7\n[losses]\nmse = 2.0\n[gan]\nweight = 0.1\n'
+    (tmp_path / "own.toml").write_text(own, encoding="utf-8")
+    recipe = read_recipe(tmp_path / "own.toml")
+    assert (recipe.data.batch, recipe.data.synthetic, recipe.losses) == (7, 1, {"mse": 2.0})
+    assert (recipe.gan.weight, recipe.optim.steps) == (0.1, 5)
+    (tmp_path / "base.toml").write_text('extends = "own.toml"', encoding="utf-8")
+    with pytest.raises(InvalidOptionError, match="extends itself"):
+        read_recipe(tmp_path / "own.toml")
 
 
 def test_broken_file_is_named(tmp_path: Path) -> None:

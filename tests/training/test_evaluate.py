@@ -11,7 +11,7 @@ from PIL import Image
 from paragon_arch.errors import ImageError, InvalidOptionError
 from training.__main__ import main
 from training.config import ModelConfig
-from training.data.pairs import synthetic_image
+from training.data.pictures import synthetic_image
 from training.evaluate import Score, evaluate, means, table
 from training.export import export
 from training.network import build
@@ -28,7 +28,7 @@ def pictures(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
-    network = build(ModelConfig(detail_gain=0.0), seed=0)
+    network = build(ModelConfig(alpha=0.0, init="data", detail_gain=0.0), seed=0)
     export(network, tmp_path / "untrained.safetensors", overwrite=False)
     return tmp_path / "untrained.safetensors"
 

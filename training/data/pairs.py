@@ -1,28 +1,29 @@
-"""Training pairs: patches of high-resolution pictures and their antialiased bicubic reduction.
+"""Training pairs: patches of high-resolution pictures and what is made of them at low resolution.
 
-One resampler makes every low-resolution picture of this project, in training and in evaluation alike: Pillow's
-BICUBIC on 8-bit RGB (Keys kernel a = -0.5, widened by the scale, so it is antialiased; result rounded to 8 bits).
+Unless a recipe degrades further, one resampler makes every low-resolution picture of this project, in training and in
+evaluation alike: Pillow's BICUBIC on 8-bit RGB (Keys kernel a = -0.5, widened by the scale, so it is antialiased;
+result rounded to 8 bits).
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from PIL import Image
 from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
 
-from paragon_arch.dead_leaves import dead_leaves
 from paragon_arch.errors import ImageError
 
-from ..config import DataConfig
+from ..config import DataConfig, DegradeConfig
+from ..distributed import World
+from .degrade import Degradation
+from .pictures import Pixels, Store, list_images, partners, resize
 
-Pixels = npt.NDArray[np.uint8]
-"""``(H, W, 3)`` RGB, 8 bits."""
-
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp")
+MIB = 2**20
 
 
 def downscale(image: Pixels, scale: int) -> Pixels:
@@ -31,79 +32,74 @@ def downscale(image: Pixels, scale: int) -> Pixels:
     return resize(image, (height // scale, width // scale), Image.Resampling.BICUBIC)
 
 
-def resize(image: Pixels, size: tuple[int, int], kernel: Image.Resampling) -> Pixels:
-    """Resize to ``(height, width)`` with one of Pillow's kernels."""
-    return np.asarray(Image.fromarray(image).resize((size[1], size[0]), kernel))
-
-
-def read_image(path: Path) -> Pixels:
-    """Decode a picture to RGB.
-
-    Raises:
-        ImageError: it cannot be read.
-    """
-    try:
-        image = Image.open(path)
-        with image:
-            return np.asarray(image.convert("RGB"))
-    except (OSError, ValueError, Image.DecompressionBombError) as error:
-        raise ImageError(f"{path}: cannot be read as a picture ({error})") from error
-
-
-def synthetic_image(side: int, seed: int) -> Pixels:
-    """A square picture of dead leaves, which stands in for a photograph in tests and in the smoke recipe."""
-    return to_pixels(dead_leaves(side, seed))[0]
-
-
-def list_images(folder: Path) -> list[Path]:
-    """All pictures under a folder, sorted.
-
-    Raises:
-        ImageError: there are none.
-    """
-    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
-    if not paths:
-        raise ImageError(f"{folder}: no pictures there; see training/README.md for how to fetch photographs")
-    return paths
-
-
 class PairSampler:
-    """Random training batches from decoded pictures.
+    """Random training batches.
 
-    A batch is a function of the seed and the step alone, so a resumed run sees what an uninterrupted one would.
+    A batch is a function of the seed and the step alone, and each process of several makes its own part of it: a
+    resumed run sees what an uninterrupted one would, and N processes see what one with an N times larger batch would.
 
     Args:
-        images: pictures in memory; those smaller than a patch are left out.
+        store: high-resolution pictures; those smaller than a patch are left out.
         config: how patches are cut.
         scale: reduction factor.
         seed: of all random choices.
+        degrade: what happens besides the bicubic reduction.
+        low: low-resolution partners of the store, instead of making them.
+        world: which part of each batch to make.
+
+    Raises:
+        ImageError: no picture is large enough, or two partners' sizes do not fit.
     """
 
-    def __init__(self, images: list[Pixels], config: DataConfig, *, scale: int, seed: int) -> None:
-        self.config, self.scale, self.seed = config, scale, seed
-        self.images: list[Pixels] = [image for image in images if min(image.shape[:2]) >= config.patch]
-        if not self.images:
+    def __init__(
+        self,
+        store: Store,
+        config: DataConfig,
+        *,
+        scale: int,
+        seed: int,
+        degrade: DegradeConfig | None = None,
+        low: Store | None = None,
+        world: World | None = None,
+    ) -> None:
+        self.store, self.low, self.config, self.scale, self.seed = store, low, config, scale, seed
+        self.world = world or World()
+        self.degradation = Degradation(degrade or DegradeConfig())
+        self.usable = [i for i, size in enumerate(store.sizes) if min(size) >= config.patch]
+        if not self.usable:
             raise ImageError(f"no picture has both sides >= data.patch = {config.patch}")
-        weight = np.array([min(image.shape[0] * image.shape[1], 4e6) ** 0.5 for image in self.images])
+        if low is not None:
+            _check_partners(store, low, scale)
+        weight = np.array([min(store.sizes[i][0] * store.sizes[i][1], 4e6) ** 0.5 for i in self.usable])
         self.weight = weight / weight.sum()
 
     def batch(self, step: int) -> tuple[Tensor, Tensor]:
         """Low- and high-resolution batch ``(B, 3, h, w)`` and ``(B, 3, scale*h, scale*w)``, float32 in 0..1."""
-        rng = np.random.default_rng((self.seed, step))
-        high = [self.patch(rng) for _ in range(self.config.batch)]
-        low = [downscale(patch, self.scale) for patch in high]
-        return to_tensor(np.stack(low)), to_tensor(np.stack(high))
+        first = self.world.rank * self.config.batch
+        pairs = [self.pair(step, first + index) for index in range(self.config.batch)]
+        return to_tensor(np.stack([low for low, _ in pairs])), to_tensor(np.stack([high for _, high in pairs]))
+
+    def pair(self, step: int, index: int) -> tuple[Pixels, Pixels]:
+        """One low- and high-resolution patch, turned and flipped at random."""
+        rng = np.random.default_rng((self.seed, step, index))
+        if self.low is not None:
+            low, high = self._paired(self.low, rng)
+        else:
+            low, high = None, self.patch(rng)
+        turns, flip = int(rng.integers(4)), bool(rng.integers(2))
+        high = _turned(high, turns, flip)
+        return (self.degradation(high, self.scale, rng) if low is None else _turned(low, turns, flip)), high
 
     def patch(self, rng: np.random.Generator) -> Pixels:
-        """One high-resolution patch: the liveliest of some candidates, turned and flipped at random."""
-        candidates = [self.crop(rng) for _ in range(self.config.candidates)]
-        best = max(candidates, key=edge_strength)
-        best = np.rot90(best, int(rng.integers(4)))
-        return np.ascontiguousarray(best[:, ::-1] if rng.integers(2) else best)
+        """One high-resolution patch: the liveliest of some candidates."""
+        return max((self.crop(rng) for _ in range(self.config.candidates)), key=edge_strength)
+
+    def _pick(self, rng: np.random.Generator) -> int:
+        return self.usable[int(rng.choice(len(self.usable), p=self.weight))]
 
     def crop(self, rng: np.random.Generator) -> Pixels:
         """A random place of a random picture, reduced by a random factor."""
-        image = self.images[rng.choice(len(self.images), p=self.weight)]
+        image = self.store[self._pick(rng)]
         height, width = len(image), len(image[0])
         low, high = self.config.shrink
         side = min(round(self.config.patch / float(rng.uniform(low, high))), height, width)
@@ -111,6 +107,67 @@ class PairSampler:
         crop = np.ascontiguousarray(image[top : top + side, left : left + side])
         patch = self.config.patch
         return crop if side == patch else resize(crop, (patch, patch), Image.Resampling.LANCZOS)
+
+    def _paired(self, low: Store, rng: np.random.Generator) -> tuple[Pixels, Pixels]:
+        candidates: list[tuple[Pixels, Pixels]] = []
+        for _ in range(self.config.candidates):
+            index, side, scale = self._pick(rng), self.config.patch // self.scale, self.scale
+            small, large = low[index], self.store[index]
+            top, left = (int(rng.integers(length - side + 1)) for length in (len(small), len(small[0])))
+            part = large[top * scale : (top + side) * scale, left * scale : (left + side) * scale]
+            candidates.append((small[top : top + side, left : left + side], part))
+        return max(candidates, key=lambda pair: edge_strength(pair[1]))
+
+
+def _check_partners(store: Store, low: Store, scale: int) -> None:
+    for source, large, small in zip(store.sources, store.sizes, low.sizes, strict=True):
+        if large != (small[0] * scale, small[1] * scale):
+            raise ImageError(f"{source}: {large[1]}x{large[0]} is not {scale} times its partner {small[1]}x{small[0]}")
+
+
+def _turned(image: Pixels, turns: int, flip: bool) -> Pixels:
+    image = np.rot90(image, turns)
+    return np.ascontiguousarray(image[:, ::-1] if flip else image)
+
+
+def make_sampler(
+    config: DataConfig,
+    *,
+    scale: int,
+    seed: int,
+    degrade: DegradeConfig,
+    world: World | None = None,
+) -> PairSampler:
+    """The sampler of a recipe.
+
+    Raises:
+        ImageError: a folder is empty, a picture cannot be read, or a partner is missing.
+        InvalidOptionError: the degradation needs what is not installed.
+    """
+    files = [] if config.folder is None else list_images(Path(config.folder))
+    memory, low = config.memory * MIB, None
+    if config.low_folder is not None and config.folder is not None:
+        found = partners(files, Path(config.folder), Path(config.low_folder))
+        low = Store(found, memory=memory // 4)
+    store = Store([*files, *range(config.synthetic)], memory=memory)
+    return PairSampler(store, config, scale=scale, seed=seed, degrade=degrade, low=low, world=world)
+
+
+class _Steps(Dataset[tuple[Tensor, Tensor]]):
+    """Batches by step, for worker processes."""
+
+    def __init__(self, sampler: PairSampler) -> None:
+        self.sampler = sampler
+
+    def __getitem__(self, step: int) -> tuple[Tensor, Tensor]:
+        return self.sampler.batch(step)
+
+
+def batches(sampler: PairSampler, first: int, last: int, *, pin: bool) -> Iterator[tuple[Tensor, Tensor]]:
+    """Batches of steps ``first`` to ``last`` - 1, made ahead by ``data.workers`` processes."""
+    workers = sampler.config.workers
+    steps = range(first, last)
+    return iter(DataLoader(_Steps(sampler), batch_size=None, sampler=steps, num_workers=workers, pin_memory=pin))
 
 
 def edge_strength(image: Pixels) -> float:
