@@ -8,8 +8,9 @@ checkpoint without calibrating again. Rounding passes gradients straight through
 
 from __future__ import annotations
 
+import copy
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +19,8 @@ import paragon_arch
 from paragon_arch.errors import InvalidOptionError
 from paragon_arch.files.checkpoint import read_checkpoint
 from paragon_arch.networks.base import SRNetwork
+
+from ..inference import inference_form
 
 Range = tuple[float, float]
 
@@ -101,43 +104,48 @@ def round_weight(weight: Tensor) -> Tensor:
 
 
 def prepare_qat(
-    network: SRNetwork, *, keep: Iterable[str] = (), ranges: Mapping[str, Range] | None = None
+    network: SRNetwork, *, only: Collection[str] | None = None, ranges: Mapping[str, Range] | None = None
 ) -> tuple[str, ...]:
     """Put fake quantisation into a fused network, in place.
 
-    Fixed filters are left alone. What the exported graph merges into other layers stays in FP32 there, so keep it in
-    FP32 here as well: name it in ``keep`` (the upsampler's convolutions, usually).
-
     Args:
         network: fused, or without training branches; `paragon_arch.fuse` makes one.
-        keep: parts of module names that stay in FP32.
-        ranges: of an earlier training, by module name; training goes on with them, and no other layer is rounded.
+        only: names of the convolutions; None takes those that the exported graph has, too: not the fixed filters, and
+            not those that the inference form merges with others.
+        ranges: of an earlier training, by module name: training goes on with them, and no other layer is rounded.
 
     Returns:
         Names of the convolutions that were replaced.
 
     Raises:
-        InvalidOptionError: the network is not fused, or no convolution is left.
+        InvalidOptionError: the network is not fused, or has none of these convolutions.
     """
     if network.fusible and not network.fused:
         raise InvalidOptionError("quantisation-aware training needs a fused network: fuse it first (paragon_arch.fuse)")
-    keep = tuple(keep)
-    chosen = {
-        name: module
-        for name, module in network.named_modules()
-        if type(module) is nn.Conv2d
-        and not any(part in name for part in keep)
-        and (module.weight.requires_grad if ranges is None else name in ranges)
-    }
+    names = set(surviving(network) if only is None and ranges is None else only or ()) | set(ranges or {})
+    chosen = {name: module for name, module in network.named_modules() if name in names and type(module) is nn.Conv2d}
     if not chosen:
-        raise InvalidOptionError("no trainable convolution is left to quantise: keep fewer layers, enable gradients")
+        raise InvalidOptionError("the network has no such convolution to quantise: check the names")
     for name, conv in chosen.items():
         parent, _, child = name.rpartition(".")
         fake = FakeQuantConv2d.of(conv, name)
-        if ranges is not None:
+        if ranges is not None and name in ranges:
             fake.input_range.copy_(torch.tensor(ranges[name]))
         setattr(network.get_submodule(parent), child, fake)
     return tuple(chosen)
+
+
+def surviving(network: SRNetwork) -> tuple[str, ...]:
+    """Names of the convolutions that are still layers of their own in the network's inference form."""
+    twin = copy.deepcopy(network)
+    prepare_qat(twin, only=[name for name, module in twin.named_modules() if type(module) is nn.Conv2d])
+    enable(fakes(twin), False)
+    form = inference_form(twin, target="graph")
+    return tuple(
+        module.origin
+        for name, module in form.named_modules()
+        if isinstance(module, FakeQuantConv2d) and ".chain." not in name  # which computes the frame of the image only
+    )
 
 
 def fakes(network: nn.Module) -> list[FakeQuantConv2d]:

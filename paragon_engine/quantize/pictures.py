@@ -83,7 +83,9 @@ def pairs(paths: Sequence[Path], *, scale: int, channels: int, side: int) -> lis
     Raises:
         ImageError: one cannot be read, or all are tiny.
     """
-    made = [_pair(path.name, _cut(_read(path, side * scale), side * scale, 0.5, 0.5), scale, channels) for path in paths]
+    made = [
+        _pair(path.name, _cut(_read(path, side * scale), side * scale, 0.5, 0.5), scale, channels) for path in paths
+    ]
     return _useful(made, paths)
 
 
