@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -123,7 +123,7 @@ def prepare_qat(
     if network.fusible and not network.fused:
         raise InvalidOptionError("quantisation-aware training needs a fused network: fuse it first (paragon_arch.fuse)")
     names = set(surviving(network) if only is None and ranges is None else only or ()) | set(ranges or {})
-    chosen = {name: module for name, module in network.named_modules() if name in names and type(module) is nn.Conv2d}
+    chosen = {name: conv for name, conv in _convolutions(network).items() if name in names}
     if not chosen:
         raise InvalidOptionError("the network has no such convolution to quantise: check the names")
     for name, conv in chosen.items():
@@ -138,19 +138,26 @@ def prepare_qat(
 def surviving(network: SRNetwork) -> tuple[str, ...]:
     """Names of the convolutions that are still layers of their own in the network's inference form."""
     twin = copy.deepcopy(network)
-    prepare_qat(twin, only=[name for name, module in twin.named_modules() if type(module) is nn.Conv2d])
+    prepare_qat(twin, only=_convolutions(twin))
     enable(fakes(twin), False)
-    form = inference_form(twin, target="graph")
-    return tuple(
-        module.origin
-        for name, module in form.named_modules()
-        if isinstance(module, FakeQuantConv2d) and ".chain." not in name  # which computes the frame of the image only
-    )
+    found = named_fakes(inference_form(twin, target="graph"))
+    # a chain computes the frame of the image only
+    return tuple(layer.origin for name, layer in found.items() if ".chain." not in name)
 
 
 def fakes(network: nn.Module) -> list[FakeQuantConv2d]:
     """The fake-quantised convolutions of a network."""
-    return [module for module in network.modules() if isinstance(module, FakeQuantConv2d)]
+    return list(named_fakes(network).values())
+
+
+def named_fakes(network: nn.Module) -> dict[str, FakeQuantConv2d]:
+    """The fake-quantised convolutions of a network, or a form of one, by their names in it."""
+    return {name: conv for name, conv in _convolutions(network).items() if isinstance(conv, FakeQuantConv2d)}
+
+
+def _convolutions(network: nn.Module) -> dict[str, nn.Conv2d]:
+    modules: Iterator[tuple[str, nn.Module]] = network.named_modules()
+    return {name: module for name, module in modules if isinstance(module, nn.Conv2d)}
 
 
 @torch.no_grad()

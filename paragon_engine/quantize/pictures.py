@@ -135,9 +135,11 @@ def _pair(name: str, high: Bytes, scale: int, channels: int) -> Pair:
     if channels == 1:
         high = np.repeat(np.asarray(Image.fromarray(high).convert("L"))[..., None], 3, axis=2)
     size = (max(1, width), max(1, height))
-    low = np.asarray(Image.fromarray(high).resize(size, Image.Resampling.BICUBIC)) if high.size else np.zeros((1, 1, 3))
-    batch = (low[..., :channels].astype(np.float32) / 255).transpose(2, 0, 1)[None]
-    return Pair(name, high, np.ascontiguousarray(batch))
+    low: Bytes = np.zeros((1, 1, 3), np.uint8)  # of a picture that is smaller than one input pixel
+    if high.size:
+        low = np.asarray(Image.fromarray(high).resize(size, Image.Resampling.BICUBIC))
+    batch: Batch = np.divide(low[..., :channels], 255, dtype=np.float32)
+    return Pair(name, high, np.ascontiguousarray(batch.transpose(2, 0, 1)[None]))
 
 
 def to_image(output: Batch) -> Bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import statistics
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -41,7 +42,7 @@ def measure(
         keys = list(lines)
         start = turn % max(1, len(keys))
         for key in keys[start:] + keys[:start]:
-            times[key].append(seconds(lambda key=key: lines[key](image)))
+            times[key].append(seconds(partial(lines[key], image), image.device))
         progress.advance()
     medians = {key: statistics.median(values) for key, values in times.items()}
     names = dict.fromkeys(name for name, _ in lines)

@@ -38,11 +38,11 @@ def summary(report: QuantizationReport) -> list[str]:
         if report.method == "checkpoint"
         else f"{report.method}, {source['crops']} crops of {source['pictures']} pictures (set {source['sha256'][:12]})"
     )
-    lines = [
-        f"{report.kind.upper()}: {100 * report.quantized_work:.0f} % of the work; {ranges}",
+    loss = (
         f"loss on {len(report.pictures)} pictures that were not calibrated on: {report.loss_db:.3f} dB of PSNR, "
-        f"{report.ssim_loss:.4f} of SSIM",
-    ]
+        f"{report.ssim_loss:.4f} of SSIM"
+    )
+    lines = [f"{report.kind.upper()}: {100 * report.quantized_work:.0f} % of the work; {ranges}", loss]
     lines += [f"not measured: {name}: {reason}" for name, reason in report.unmeasured.items()]
     return [*lines, report.verdict]
 
