@@ -18,6 +18,7 @@ from ..exit_codes import ExitCode
 from ..reports import add_json, say_json
 
 if TYPE_CHECKING:
+    from paragon_arch.networks.base import SRNetwork
     from paragon_engine.quantize import QuantizationOptions, QuantizationReport
 
 
@@ -142,7 +143,7 @@ def _options(args: argparse.Namespace) -> QuantizationOptions:
     )
 
 
-def _trained(args: argparse.Namespace, source: Path) -> object:
+def _trained(args: argparse.Namespace, source: Path) -> SRNetwork:
     from paragon_engine.quantize import FineTuning, fine_tune, save_qat
     from paragon_engine.quantize.pictures import list_pictures, split
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import copy
 import os
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -156,7 +157,7 @@ def named_fakes(network: nn.Module) -> dict[str, FakeQuantConv2d]:
 
 
 def _convolutions(network: nn.Module) -> dict[str, nn.Conv2d]:
-    modules: Iterator[tuple[str, nn.Module]] = network.named_modules()
+    modules = cast("Iterator[tuple[str, nn.Module]]", network.named_modules())  # torch's stubs know half of it
     return {name: module for name, module in modules if isinstance(module, nn.Conv2d)}
 
 
