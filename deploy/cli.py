@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from . import console
 from .command import Command
-from .commands import benchmark, chainner, export, fuse, inspect, release, upscale, verify
+from .commands import benchmark, chainner, export, fuse, inspect, quantize, release, upscale, verify
 from .exit_codes import ExitCode, exit_code, table
 
 COMMANDS: tuple[Command, ...] = (
@@ -17,6 +17,7 @@ COMMANDS: tuple[Command, ...] = (
     fuse.COMMAND,
     upscale.COMMAND,
     export.COMMAND,
+    quantize.COMMAND,
     verify.COMMAND,
     release.COMMAND,
     benchmark.COMMAND,
