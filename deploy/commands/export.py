@@ -64,7 +64,8 @@ def graph_options(args: argparse.Namespace, *, video: bool = False) -> ExportOpt
     from paragon_engine.release.export import PRECISIONS, ExportOptions
     from paragon_engine.release.facts import Credits
 
-    chosen = tuple(p for p in PRECISIONS if p in (args.precision or PRECISIONS))
+    wanted: list[str] = args.precision or list(PRECISIONS)
+    chosen = tuple(precision for precision in PRECISIONS if precision in wanted)
     return ExportOptions(
         precisions=chosen,
         opset=args.opset,
