@@ -91,7 +91,7 @@ def calibrate(
         raise InvalidOptionError(f"{model.report.name} {reason}: there is nothing to calibrate")
     files, progress = picture_files(pictures), progress or Progress()
     before = [block.static_kernel().clone() if bool(block.tracked_initialized) else None for block in blocks]
-    halfway = _collect(network, blocks, files, limit, progress)
+    halfway = _collect(network, blocks, files, limit=limit, progress=progress)
     after = [block.tracked_kernel for block in blocks]
     crops = blocks[0].steps
     report = Calibration(
@@ -107,7 +107,7 @@ def calibrate(
 
 @torch.no_grad()
 def _collect(
-    network: SRNetwork, blocks: list[TrackedTransformer], files: list[Path], limit: int, progress: Progress
+    network: SRNetwork, blocks: list[TrackedTransformer], files: list[Path], *, limit: int, progress: Progress
 ) -> list[Tensor]:
     """Track an exact mean in every block; returns the means at half the crops."""
     for block in blocks:

@@ -194,7 +194,7 @@ def check_engine(path: Path, here: EngineKey | None = None) -> None:
         )
     current = machine() if here is None else asdict(here)
     wrong = [name for name in machine() if facts.get(name) != current[name]]
-    ]
+
     if wrong:
         differences = ", ".join(f"{name} {facts.get(name)} there, {current[name]} here" for name in wrong)
         raise CorruptCheckpointError(
