@@ -145,7 +145,8 @@ def _crops(picture: Tensor, count: int) -> Iterator[Tensor]:
 
 
 def _relative(first: Tensor, second: Tensor) -> float:
-    return float((first - second).norm() / second.norm().clamp(min=1e-12))
+    scale = second.square().sum().clamp(min=1e-24)
+    return float(((first - second).square().sum() / scale).sqrt())
 
 
 def calibrate_checkpoint(
