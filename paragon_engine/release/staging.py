@@ -80,7 +80,7 @@ class Staging:
         if done is not None and self._intact(done["files"]):
             log.info("%s: done already", name)
             return done["result"]
-        # through JSON, so that a result is the same whether it is new or read
+        # through JSON, so that a result is the same, its order too, whether it is new or read
         result = cast("StepResult", json.loads(json.dumps(work())))
         digests = {file: file_sha256(self.folder / file) for file in files(result)}
         journal["steps"][name] = {"files": digests, "result": result}
@@ -146,4 +146,4 @@ class Staging:
 
     def _write(self, journal: dict[str, Any]) -> None:
         with atomic_path(self._record, overwrite=True) as temp:
-            temp.write_text(json.dumps(journal, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+            temp.write_text(json.dumps(journal, indent=1) + "\n", encoding="utf-8")

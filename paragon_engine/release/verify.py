@@ -213,7 +213,7 @@ def _inputs(candidate: Artefact, reference: Artefact, pictures: PictureSet) -> l
 
 def _outputs(candidate: Artefact, reference: Artefact, x: Tensor) -> tuple[list[Tensor], list[Tensor]]:
     """What the checkpoint and the artefact make of an input: the picture first."""
-    if candidate.video is None:
+    if candidate.video is None or candidate.kind == "checkpoint":
         return [reference.run(x)], [candidate.run(x)]
     if reference.network is None or reference.video is None:
         raise InvalidOptionError(f"{candidate.name} is a video graph: verify it against a checkpoint")

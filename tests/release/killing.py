@@ -1,0 +1,113 @@
+"""Kill releases at random moments, run them again, and compare every byte with a release that nobody disturbed.
+
+    python -m tests.release.killing 50
+
+Each release runs in a fork of this process, which has imported everything, so that moments are spread over the work.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+import paragon_engine.inference  # noqa: F401 - imported before forking
+from paragon_engine.onnx_export import export_onnx  # noqa: F401
+from paragon_engine.packages import require
+from paragon_engine.release.run import release
+from paragon_engine.release.settings import ReleaseSettings
+from tests.engine_models import checkpoint
+
+for _name in ("onnx", "onnxruntime", "onnxslim"):
+    require(_name, "the test")
+
+
+def pictures(folder: Path, count: int = 2, side: int = 48) -> Path:
+    """A folder of small pictures with edges."""
+    folder.mkdir(exist_ok=True)
+    for seed in range(count):
+        blocks = np.random.default_rng(seed).integers(0, 256, (6, 6, 3), dtype=np.uint8)
+        Image.fromarray(blocks).resize((side, side), Image.Resampling.BICUBIC).save(folder / f"{seed}.png")
+    return folder
+
+
+def settings(folder: Path, output: Path) -> ReleaseSettings:
+    """A small release, without speeds: their memory is tested elsewhere."""
+    path = folder / "2x_tiny.safetensors"
+    if not path.exists():
+        checkpoint(path)
+        pictures(folder / "pictures")
+    return ReleaseSettings(path, output, pictures=(folder / "pictures",), speed=False)
+
+
+def start(chosen: ReleaseSettings) -> int:
+    """Release in a fork; returns its process id."""
+    pid = os.fork()
+    if pid == 0:
+        code = 1
+        try:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+            torch.set_num_threads(1)
+            release(chosen)
+            code = 0
+        finally:
+            os._exit(code)
+    return pid
+
+
+def finish(pid: int) -> int:
+    """Wait for a fork; its exit code, or minus the signal that ended it."""
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    """Every file below a folder."""
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def kill_and_repeat(chosen: ReleaseSettings, delay: float) -> bool:
+    """Kill a release after ``delay`` seconds and run it again; whether it was killed in time.
+
+    Raises:
+        AssertionError: something half-made had its final name, or the second run failed.
+    """
+    pid = start(chosen)
+    time.sleep(delay)
+    os.kill(pid, signal.SIGKILL)
+    killed = finish(pid) == -signal.SIGKILL
+    if killed and chosen.output.exists():
+        assert (chosen.output / "manifest.json").exists(), "half a release has its final name"
+    assert finish(start(chosen)) == 0, "the second run failed"
+    return killed
+
+
+def main(count: int) -> int:
+    """Kill ``count`` releases; 0 if all ended with the same bytes."""
+    generator = random.Random(0)  # noqa: S311 - moments, not secrets
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        began = time.monotonic()
+        assert finish(start(settings(folder, folder / "whole"))) == 0
+        duration, expected, killed = time.monotonic() - began, content(folder / "whole"), 0
+        for index in range(count):
+            chosen = settings(folder, folder / f"killed{index}")
+            killed += kill_and_repeat(chosen, generator.uniform(0, duration))
+            found = content(chosen.output)
+            wrong = [key for key in expected.keys() | found.keys() if expected.get(key) != found.get(key)]
+            assert not wrong, f"release {index} differs in {wrong}"
+            left = [path.name for path in folder.iterdir() if path.name.startswith(".")]
+            assert not left, f"left behind: {left}"
+    sys.stdout.write(f"{count} releases of {duration:.1f} s, {killed} killed in time, all with the same bytes\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(int(sys.argv[1]) if len(sys.argv) > 1 else 50))
