@@ -9,11 +9,13 @@ from typing import Any
 from paragon_arch.errors import InvalidOptionError
 
 INSTALL = {
+    "av": "pip install av",
     "matplotlib": "pip install matplotlib",
     "ncnn": "pip install ncnn",
     "onnx": "pip install onnx",
     "onnxruntime": "pip install onnxruntime",
     "openvino": "pip install openvino",
+    "ray": "pip install ray[data]",
     "tensorrt": "pip install tensorrt",
 }
 """By module: the command that installs it."""
