@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
@@ -16,6 +17,9 @@ from ..packages import require
 from ..pictures.resample import Size
 from .source import VideoInfo
 from .yuv import Plane, YuvFormat
+
+_SHIFT = 1000
+"""Seconds."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,12 @@ class Codec:
     """It has presets."""
     options: Mapping[str, str] = field(default_factory=dict[str, str])
     """Further options of the encoder."""
+    container: str = "nut"
+    """Format of segments; NUT keeps any time base exactly."""
+
+    def shift(self, time_base: Fraction) -> int:
+        """What is added to every PTS in a segment: NUT moves a whole file where one time in it is negative."""
+        return round(_SHIFT / time_base) if self.container == "nut" else 0
 
 
 CODECS = {
@@ -42,7 +52,7 @@ CODECS = {
         Codec("av1", "libsvtav1", 24, presets=True),
         Codec("vp9", "libvpx-vp9", 20, options={"b": "0", "row-mt": "1"}),
         Codec("ffv1", "ffv1", None, options={"level": "3", "slicecrc": "1"}),
-        Codec("prores", "prores_ks", None),
+        Codec("prores", "prores_ks", None, container="mov"),
     )
 }
 """By name. ``ffv1`` is lossless."""
@@ -106,7 +116,7 @@ def choose_encoding(info: VideoInfo, target: Path, size: Size, options: EncodeOp
     if options.preset is not None:
         settings["preset"] = options.preset
     wanted = replace(info.yuv, bits=options.bits or info.yuv.bits)
-    return Encoding(codec, _nearest(wanted, [item.name for item in encoder.video_formats or []]), size, settings)
+    return Encoding(codec, _nearest(wanted, _formats(encoder)), size, settings)
 
 
 def _codec(info: VideoInfo, target: Path, name: str) -> Codec:
@@ -120,6 +130,11 @@ def _codec(info: VideoInfo, target: Path, name: str) -> Codec:
     if webm and name not in _WEBM:
         raise InvalidOptionError(f"{target}: a WebM file cannot hold {name}: choose vp9 or av1, or write .mkv")
     return CODECS[name]
+
+
+def _formats(encoder: Any) -> list[str]:
+    formats: list[Any] = encoder.video_formats or []
+    return [item.name for item in formats]
 
 
 def _names() -> str:
@@ -143,8 +158,32 @@ def _nearest(wanted: YuvFormat, names: list[str]) -> YuvFormat:
     return min(usable, key=cost)
 
 
+def add_stream(container: Any, info: VideoInfo, encoding: Encoding) -> Any:
+    """A video stream with its encoder in a container that is being written.
+
+    Raises:
+        OutputError: the encoder does not start.
+    """
+    os.environ.setdefault("SVT_LOG", "1")  # errors alone; the AV1 encoder has no option for it
+    stream = container.add_stream(encoding.codec.encoder, rate=_rate(info), options=dict(encoding.options))
+    stream.width, stream.height = encoding.size
+    stream.pix_fmt = encoding.yuv.pix_fmt
+    context = stream.codec_context
+    context.time_base = info.time_base
+    context.color_primaries, context.color_trc = info.primaries, info.transfer
+    context.colorspace = encoding.yuv.matrix
+    context.color_range = 2 if encoding.yuv.full_range else 1
+    if info.aspect is not None:
+        context.sample_aspect_ratio = info.aspect
+    try:
+        context.open()
+    except require("av", "writing a video").FFmpegError as error:
+        raise OutputError(f"the encoder {encoding.codec.encoder} does not start: {error}") from error
+    return stream
+
+
 class SegmentWriter:
-    """Encodes some consecutive frames into a NUT file, which keeps any time base exactly.
+    """Encodes some consecutive frames into a file.
 
     Args:
         path: of the file.
@@ -157,23 +196,9 @@ class SegmentWriter:
 
     def __init__(self, path: Path, info: VideoInfo, encoding: Encoding) -> None:
         self._av = require("av", "writing a video")
-        self._encoding = encoding
-        self._container: Any = self._av.open(f"file:{path}", "w", format="nut")
-        stream = self._container.add_stream(encoding.codec.encoder, rate=_rate(info), options=dict(encoding.options))
-        stream.width, stream.height = encoding.size
-        stream.pix_fmt = encoding.yuv.pix_fmt
-        context = stream.codec_context
-        context.time_base = info.time_base
-        context.color_primaries, context.color_trc = info.primaries, info.transfer
-        context.colorspace = encoding.yuv.matrix
-        context.color_range = 2 if encoding.yuv.full_range else 1
-        if info.aspect is not None:
-            context.sample_aspect_ratio = info.aspect
-        self._stream = stream
-        try:
-            context.open()
-        except self._av.FFmpegError as error:
-            raise OutputError(f"the encoder {encoding.codec.encoder} does not start: {error}") from error
+        self._encoding, self._shift = encoding, encoding.codec.shift(info.time_base)
+        self._container: Any = self._av.open(f"file:{path}", "w", format=encoding.codec.container)
+        self._stream = add_stream(self._container, info, encoding)
 
     def write(self, planes: list[Plane], pts: int, duration: int) -> None:
         """Encode a frame."""
@@ -182,7 +207,7 @@ class SegmentWriter:
         for plane, data in zip(frame.planes, planes, strict=True):
             rows = np.frombuffer(plane, data.dtype).reshape(plane.height, -1)
             rows[:, : plane.width] = data
-        frame.pts, frame.time_base = pts, self._stream.codec_context.time_base
+        frame.pts, frame.time_base = pts + self._shift, self._stream.codec_context.time_base
         frame.color_range = 2 if encoding.yuv.full_range else 1
         frame.colorspace = encoding.yuv.matrix
         if duration and hasattr(frame, "duration"):

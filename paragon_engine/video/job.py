@@ -28,7 +28,7 @@ from .source import Frame, VideoInfo, probe, read_frames
 
 WARM_UP = 8
 """Frames before the place of resuming that the temporal feedback looks at again: 0.2 to the eighth is nothing."""
-_SEGMENT = re.compile(r"(\d{6})_(-?\d+)_(\d+)\.nut")
+_SEGMENT = re.compile(r"(\d{6})_(-?\d+)_(\d+)\.(?:nut|mov)")
 
 
 @dataclass(frozen=True)
@@ -110,9 +110,10 @@ def upscale_video(
     work.run()
     if not parts.files:
         raise ImageError(f"{source}: not a single frame can be decoded")
-    join(info, parts.files, target, audio=settings.audio, subtitles=settings.subtitles, overwrite=overwrite)
+    frames = parts.frames
+    join(info, encoding, parts.files, target, audio=settings.audio, subtitles=settings.subtitles, overwrite=overwrite)
     parts.remove()
-    return VideoSummary(parts.frames, work.resumed, progress.elapsed)
+    return VideoSummary(frames, work.resumed, progress.elapsed)
 
 
 class _Parts:
@@ -153,9 +154,9 @@ class _Parts:
         found = self._found
         return int(found[-1][2]) if found else None
 
-    def next_name(self, pts: int, frames: int) -> Path:
+    def next_name(self, pts: int, frames: int, container: str) -> Path:
         """Name for a segment that is about to be finished."""
-        return self.folder / f"{len(self._found):06}_{pts}_{frames}.nut"
+        return self.folder / f"{len(self._found):06}_{pts}_{frames}.{container}"
 
     def remove(self) -> None:
         """The video is complete."""
@@ -200,9 +201,11 @@ class _Work:
 
     def _one_segment(self, first: Frame, frames: Iterator[Frame]) -> Frame | None:
         """Write a segment that begins with a frame; returns the first frame of the next one."""
-        with atomic_path(self._parts.folder / "next.nut", overwrite=True) as temporary:
+        container = self._encoding.codec.container
+        unnamed = self._parts.folder / f"next.{container}"
+        with atomic_path(unnamed, overwrite=True) as temporary:
             last, count, following = self._encode(temporary, first, frames)
-        (self._parts.folder / "next.nut").rename(self._parts.next_name(last, count))
+        unnamed.rename(self._parts.next_name(last, count, container))
         return following
 
     def _encode(self, path: Path, first: Frame, frames: Iterator[Frame]) -> tuple[int, int, Frame | None]:

@@ -15,6 +15,7 @@ from paragon_arch.files.atomic import atomic_path
 
 from ..packages import require
 from ..progress import log
+from .encode import Encoding, add_stream
 from .source import VideoInfo, opened, video_stream
 
 CONTAINERS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm"}
@@ -78,6 +79,7 @@ def _names_of(av: Any, decoder: str) -> set[str]:
 
 def join(
     info: VideoInfo,
+    encoding: Encoding,
     segments: Sequence[Path],
     target: Path,
     *,
@@ -99,7 +101,7 @@ def join(
         options = _FASTSTART if name in ("mp4", "mov") else {}
         out = stack.enter_context(av.open(f"file:{temporary}", "w", format=name, options=options))
         try:
-            _copy(av, source, video, out, segments, info, audio=audio, subtitles=subtitles, name=name)
+            _copy(av, source, video, out, info, encoding, segments, audio=audio, subtitles=subtitles, name=name)
         except (av.FFmpegError, ValueError) as error:
             raise OutputError(f"{target}: cannot be written: {error}") from error
 
@@ -109,16 +111,16 @@ def _copy(
     source: Any,
     video: Any,
     out: Any,
-    segments: Sequence[Path],
     info: VideoInfo,
+    encoding: Encoding,
+    segments: Sequence[Path],
     *,
     audio: bool,
     subtitles: bool,
     name: str,
 ) -> None:
-    with av.open(f"file:{segments[0]}") as first:
-        new = out.add_stream_from_template(first.streams.video[0])
-    new.time_base = info.time_base
+    # An encoder that encodes nothing: its headers are those of the segments, which its twins have made.
+    new = add_stream(out, info, encoding)
     _describe(new, video)
     streams: dict[int, Any] = {}
     for stream in copied_streams(source, video, audio=audio, subtitles=subtitles):
@@ -130,7 +132,9 @@ def _copy(
     out.set_chapters(source.chapters())
     moving = [stream for stream in source.streams if stream.index in streams and stream.type != "attachment"]
     others = _packets(source, moving, streams) if moving else iter(())
-    for _, _, packet in heapq.merge(_video_packets(av, segments, new, info), others, key=lambda item: item[:2]):
+    for _, _, packet in heapq.merge(
+        _video_packets(av, segments, new, info, encoding), others, key=lambda item: item[:2]
+    ):
         out.mux(packet)
 
 
@@ -155,28 +159,29 @@ def _packets(source: Any, streams: list[Any], targets: dict[int, Any]) -> Iterat
         yield latest, 1, packet
 
 
-def _video_packets(av: Any, segments: Sequence[Path], stream: Any, info: VideoInfo) -> Iterator[_Timed]:
+def _video_packets(
+    av: Any, segments: Sequence[Path], stream: Any, info: VideoInfo, encoding: Encoding
+) -> Iterator[_Timed]:
     """Packets of all segments with decoding times that go through."""
-    times = decoding_times([pts for path in segments for pts in _stamps(av, path, info.time_base)])
+    unit, shift = info.time_base, encoding.codec.shift(info.time_base)
+    times = decoding_times([packet.pts for packet in _segment_packets(av, segments, unit, shift)])
+    for packet in _segment_packets(av, segments, unit, shift):
+        packet.dts = next(times)
+        packet.stream = stream
+        yield packet.dts * unit, 0, packet
+
+
+def _segment_packets(av: Any, segments: Sequence[Path], unit: Fraction, shift: int) -> Iterator[Any]:
+    """Packets of all segments in decoding order, with the PTS of the input."""
     for path in segments:
         with av.open(f"file:{path}") as container:
             for packet in container.demux(video=0):
-                if packet.pts is None:
+                if packet.pts is None:  # the end of the stream
                     continue
-                packet.pts = _in(packet.pts, packet.time_base, info.time_base)
-                packet.duration = _in(packet.duration or 0, packet.time_base, info.time_base)
-                packet.time_base = info.time_base
-                packet.dts = next(times)
-                packet.stream = stream
-                yield packet.dts * info.time_base, 0, packet
-
-
-def _stamps(av: Any, path: Path, time_base: Fraction) -> Iterator[int]:
-    """PTS of a segment's packets in decoding order."""
-    with av.open(f"file:{path}") as container:
-        for packet in container.demux(video=0):
-            if packet.pts is not None:
-                yield _in(packet.pts, packet.time_base, time_base)
+                packet.pts = _in(packet.pts, packet.time_base, unit) - shift
+                packet.duration = _in(packet.duration or 0, packet.time_base, unit)
+                packet.time_base = unit
+                yield packet
 
 
 def _in(value: int, unit: Fraction, wanted: Fraction) -> int:

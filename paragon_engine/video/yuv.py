@@ -7,6 +7,7 @@ FFmpeg, loses no bits, and knows where chroma samples lie.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,7 +15,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-Plane = NDArray[np.uint8] | NDArray[np.uint16]
+Plane = NDArray[Any]
+"""Samples of one plane (rows, columns), uint8 or uint16."""
 
 COEFFICIENTS = {1: (0.2126, 0.0722), 4: (0.30, 0.11), 5: (0.299, 0.114), 6: (0.299, 0.114), 7: (0.212, 0.087)}
 """H.273 matrix coefficients -> (Kr, Kb)."""
@@ -70,7 +72,8 @@ class YuvFormat:
 
     def from_rgb(self, rgb: Tensor) -> list[Plane]:
         """The inverse: planes for ``(1, 3, H, W)``; H and W are multiples of the subsampling."""
-        red, green, blue = rgb.float().clamp(0, 1).split(1, dim=1)
+        colours: Tensor = rgb.float().clamp(0, 1)
+        red, green, blue = colours[:, 0:1], colours[:, 1:2], colours[:, 2:3]
         kr, kb = COEFFICIENTS[self.matrix]
         y = kr * red + (1 - kr - kb) * green + kb * blue
         black, span = self._luma()
@@ -78,10 +81,11 @@ class YuvFormat:
         if self.sub is not None:
             middle, width = self._chroma()
             differences = torch.cat([(blue - y) / (2 * (1 - kb)), (red - y) / (2 * (1 - kr))], dim=1)
-            planes += (_downsampled(differences, self.sub) * width + middle).split(1, dim=1)
+            chroma = _downsampled(differences, self.sub) * width + middle
+            planes += [chroma[:, 0:1], chroma[:, 1:2]]
         largest = 2.0**self.bits - 1
         kind = torch.uint8 if self.bits == 8 else torch.int32
-        codes = [(plane + 0.5).clamp(0, largest).to(kind).cpu().numpy()[0, 0] for plane in planes]
+        codes: list[Plane] = [(plane + 0.5).clamp(0, largest).to(kind).cpu().numpy()[0, 0] for plane in planes]
         return [code if self.bits == 8 else code.astype(np.uint16) for code in codes]
 
 
