@@ -9,13 +9,14 @@ from collections.abc import Sequence
 
 from . import console
 from .command import Command
-from .commands import benchmark, chainner, fuse, inspect, upscale
+from .commands import benchmark, chainner, fuse, inspect, upscale, video
 from .exit_codes import ExitCode, exit_code, table
 
 COMMANDS: tuple[Command, ...] = (
     inspect.COMMAND,
     fuse.COMMAND,
     upscale.COMMAND,
+    video.COMMAND,
     benchmark.COMMAND,
     chainner.COMMAND,
 )

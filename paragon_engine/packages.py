@@ -10,6 +10,7 @@ from paragon_arch.errors import InvalidOptionError
 
 INSTALL = {
     "av": "pip install av",
+    "fsspec": "pip install fsspec",
     "matplotlib": "pip install matplotlib",
     "ncnn": "pip install ncnn",
     "onnx": "pip install onnx",
