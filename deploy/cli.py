@@ -22,6 +22,7 @@ from .commands import (
     release,
     upscale,
     verify,
+    video,
 )
 from .exit_codes import ExitCode, exit_code, table
 
@@ -29,6 +30,7 @@ COMMANDS: tuple[Command, ...] = (
     inspect.COMMAND,
     fuse.COMMAND,
     upscale.COMMAND,
+    video.COMMAND,
     calibrate.COMMAND,
     export.COMMAND,
     quantize.COMMAND,

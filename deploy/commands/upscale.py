@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import argparse
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import paragon_arch
 from paragon_arch.errors import ImageError, InvalidOptionError
-from paragon_engine.catalog import find_model
 from paragon_engine.progress import Progress, duration, log
 
 from .. import console
-from ..command import Command, add_overrides, overrides, positive_float, positive_int
+from ..command import Command, positive_int
 from ..exit_codes import ExitCode
+from ..model_options import add_model, add_size, model_source
 
 if TYPE_CHECKING:
     from paragon_engine.jobs import FolderOptions, FolderSummary
@@ -29,7 +29,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "input",
         metavar="INPUT",
-        type=Path,
+        type=_place,
         nargs="+",
         help="pictures, folders of pictures, or patterns such as 'holiday/**/*.jpg' (in quotes)",
     )
@@ -37,30 +37,27 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "-o",
         "--output",
         metavar="OUTPUT",
-        type=Path,
+        type=_place,
         required=True,
         help="file to write, its extension decides the format; or a folder, which anything but one picture requires",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace existing outputs (inputs never are)")
-    parser.add_argument("--device", default="auto", metavar="D", help="auto (default), cpu, cuda, cuda:1, mps, ...")
-    model = parser.add_argument_group("model")
-    model.add_argument("--model", metavar="M", help="checkpoint, or name of a shipped model (default: the shipped one)")
-    model.add_argument(
-        "--backend",
-        default="torch",
-        metavar="B",
-        help="what computes: torch (default), onnxruntime, openvino, ... (benchmark --list shows all), or auto: "
-        "the fastest here, measured for some seconds the first time and remembered",
+    add_model(parser)
+    add_size(parser)
+    limits = parser.add_argument_group("limits")
+    limits.add_argument(
+        "--max-pixels", type=positive_int, metavar="N", help="refuse inputs with more (default: 178956970)"
     )
-    model.add_argument(
-        "--precision",
-        choices=("auto", "fp32", "fp16", "bf16"),
-        default="auto",
-        help="auto (default): half precision on CUDA where the layout holds it, else fp32; "
-        "a tile that overflows is redone more precisely",
+    limits.add_argument(
+        "--max-output-pixels", type=positive_int, metavar="N", help="refuse outputs with more (default: 1073741824)"
     )
-    add_overrides(parser)
-    _add_size(parser)
+    add_tiles(parser)
+    _add_writing(parser)
+    _add_folder(parser)
+
+
+def add_tiles(parser: argparse.ArgumentParser) -> None:
+    """How pictures are divided."""
     tiles = parser.add_argument_group("tiles", "for pictures that do not fit into memory at once")
     tiles.add_argument(
         "--tile",
@@ -80,32 +77,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
         type=_overlap,
         metavar="N",
         help="with --tiling overlap: input pixels that tiles share (default: what the model needs, 128 at most)",
-    )
-    _add_writing(parser)
-    _add_folder(parser)
-
-
-def _add_size(parser: argparse.ArgumentParser) -> None:
-    size = parser.add_argument_group(
-        "size of the output", "The model's own result is brought to it by an antialiased Lanczos filter."
-    )
-    size.add_argument(
-        "--outscale",
-        type=positive_float,
-        metavar="F",
-        help="relative to the input, e.g. 1.5 (default: the model's scale)",
-    )
-    size.add_argument("--width", type=positive_int, metavar="W", help="in pixels; alone, the proportions are kept")
-    size.add_argument("--height", type=positive_int, metavar="H", help="in pixels; alone, the proportions are kept")
-    size.add_argument("--fit", action="store_true", help="--width and --height are a box to fit into")
-    size.add_argument(
-        "--once", action="store_true", help="apply the model once; else it is applied again where the size needs it"
-    )
-    size.add_argument(
-        "--max-pixels", type=positive_int, metavar="N", help="refuse inputs with more (default: 178956970)"
-    )
-    size.add_argument(
-        "--max-output-pixels", type=positive_int, metavar="N", help="refuse outputs with more (default: 1073741824)"
     )
 
 
@@ -156,10 +127,14 @@ def _add_folder(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Check what can be checked before loading a model, then load and upscale."""
     settings, options = _settings(args), _write_options(args)
-    one: Path = args.input[0]
+    one: Path | str = args.input[0]
     progress = console.progress(quiet=args.quiet)
     try:
-        if len(args.input) == 1 and not one.is_dir() and not set("*?[") & set(str(one)):
+        addresses = [place for place in (*args.input, args.output) if isinstance(place, str)]
+        if addresses and not args.workers:
+            raise InvalidOptionError(f"{addresses[0]}: addresses are for --workers; give paths")
+        single = len(args.input) == 1 and not args.workers
+        if single and isinstance(one, Path) and not one.is_dir() and not set("*?[") & set(str(one)):
             return _file(args, one, settings, options, progress)
         return _folder(args, settings, options, progress)
     finally:
@@ -169,6 +144,18 @@ def run(args: argparse.Namespace) -> int:
 def _settings(args: argparse.Namespace) -> UpscaleSettings:
     from PIL import Image
 
+    limits = {name: value for name in ("max_pixels", "max_output_pixels") if (value := getattr(args, name))}
+    if args.max_pixels:
+        Image.MAX_IMAGE_PIXELS = args.max_pixels  # Pillow has a limit of its own
+    return replace(size_settings(args), **limits)
+
+
+def size_settings(args: argparse.Namespace) -> UpscaleSettings:
+    """Settings from the options of `add_size` and `add_tiles`.
+
+    Raises:
+        InvalidOptionError: options contradict each other.
+    """
     from paragon_engine.upscale import UpscaleSettings
 
     given = args.width is not None or args.height is not None
@@ -176,9 +163,6 @@ def _settings(args: argparse.Namespace) -> UpscaleSettings:
         raise InvalidOptionError("--outscale and --width or --height contradict each other: give one of them")
     if args.fit and not given:
         raise InvalidOptionError("--fit needs a box: give --width, --height or both")
-    limits = {name: value for name in ("max_pixels", "max_output_pixels") if (value := getattr(args, name))}
-    if args.max_pixels:
-        Image.MAX_IMAGE_PIXELS = args.max_pixels  # Pillow has a limit of its own
     return UpscaleSettings(
         tile=args.tile,
         tiling=args.tiling,
@@ -187,7 +171,6 @@ def _settings(args: argparse.Namespace) -> UpscaleSettings:
         size=(args.width, args.height) if given else None,
         fit=args.fit,
         repeat=not args.once,
-        **limits,
     )
 
 
@@ -215,7 +198,7 @@ def _file(
         raise ImageError(f"{source}: no such file")
     output_format(target)
     refuse_existing(source, target, overwrite=args.overwrite)
-    model, began = _load(args), time.monotonic()
+    model, began = model_source(args).load(), time.monotonic()
     upscale_file(model, source, target, settings, options=options, overwrite=args.overwrite, progress=progress)
     progress.finish()
     log.info("%s: written in %s", target, duration(time.monotonic() - began))
@@ -253,7 +236,7 @@ def _folder(args: argparse.Namespace, settings: UpscaleSettings, options: WriteO
     if args.workers:
         summary = _on_cluster(args, settings, folder, progress)
     else:
-        summary = upscale_files(_load(args), args.input, args.output, settings, folder, progress=progress)
+        summary = upscale_files(model_source(args).load(), args.input, args.output, settings, folder, progress=progress)
     progress.finish()
     log.info("%s: %s, in %s", args.output, summary, duration(time.monotonic() - began))
     if args.report:
@@ -265,25 +248,16 @@ def _folder(args: argparse.Namespace, settings: UpscaleSettings, options: WriteO
 def _on_cluster(
     args: argparse.Namespace, settings: UpscaleSettings, options: FolderOptions, progress: Progress
 ) -> FolderSummary:
-    from paragon_engine.cluster import ModelSource, upscale_on_cluster
+    from paragon_engine.jobs.cluster import upscale_on_cluster
 
-    model = ModelSource(find_model(args.model), overrides(args), args.device, args.backend, args.precision)
     return upscale_on_cluster(
-        model, args.input, args.output, settings, options, workers=args.workers, progress=progress
+        model_source(args), args.input, args.output, settings, options, workers=args.workers, progress=progress
     )
 
 
-def _load(args: argparse.Namespace) -> paragon_arch.ParagonModelDescriptor:
-    """The model, on the device that was asked for."""
-    from paragon_engine.backends.model import with_backend
-    from paragon_engine.devices import resolve_device
-
-    device = resolve_device(args.device)
-    path = find_model(args.model)
-    model = paragon_arch.load(path, **overrides(args)).to(device)
-    report = model.report
-    log.info("%s: %s %s, scale %d, on %s", path.name, report.layout, report.variant or "custom", model.scale, device)
-    return with_backend(model, args.backend, precision=args.precision)
+def _place(text: str) -> Path | str:
+    """A path; an address (``s3://...``) stays text."""
+    return text if "://" in text else Path(text)
 
 
 def _tile(text: str) -> int | str:

@@ -1,7 +1,7 @@
 """Many pictures: which ones, in which order, and what became of them."""
 
 from .compare import write_comparison
-from .folder import FolderOptions, FolderSummary, upscale_files
+from .folder import FolderOptions, FolderSummary, upscale_files, upscale_jobs
 from .plan import Job, Shard, plan
 from .report import write_report
 
@@ -12,6 +12,7 @@ __all__ = [
     "Shard",
     "plan",
     "upscale_files",
+    "upscale_jobs",
     "write_comparison",
     "write_report",
 ]

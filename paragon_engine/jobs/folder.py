@@ -95,9 +95,22 @@ def upscale_files(
         CancelledError: progress was cancelled; results written so far are complete.
     """
     inputs = [inputs] if isinstance(inputs, Path) else inputs
-    settings, options, progress = settings or UpscaleSettings(), options or FolderOptions(), progress or Progress()
+    options = options or FolderOptions()
     check_target(inputs, target)
     jobs = plan(inputs, target, recursive=options.recursive, extension=options.extension, shard=options.shard)
+    return upscale_jobs(model, jobs, settings, options, progress=progress)
+
+
+def upscale_jobs(
+    model: ImageModelDescriptor[Any],
+    jobs: Sequence[Job],
+    settings: UpscaleSettings | None = None,
+    options: FolderOptions | None = None,
+    *,
+    progress: Progress | None = None,
+) -> FolderSummary:
+    """The work of `upscale_files` for jobs that are planned already."""
+    settings, options, progress = settings or UpscaleSettings(), options or FolderOptions(), progress or Progress()
     for folder in {job.target.parent for job in jobs}:
         remove_leftovers(folder)
     summary = FolderSummary()
