@@ -72,11 +72,12 @@ class Worker:
     """
 
     def __init__(self, model: Model, device: torch.device, ladder: Sequence[Precision]) -> None:
-        twin = _copy_of(model, device)
-        if isinstance(twin, ParagonModelDescriptor) and device.type in backend("torch").devices:
-            self.model: Model = with_backend(twin, "torch", precision=ladder[0])
-        else:
-            self.model = _guarded(twin, ladder)
+        with torch.inference_mode(mode=False), torch.enable_grad():  # ComfyUI's mode forbids rebuilding a network
+            twin = _copy_of(model, device)
+            if isinstance(twin, ParagonModelDescriptor) and device.type in backend("torch").devices:
+                self.model: Model = with_backend(twin, "torch", precision=ladder[0])
+            else:
+                self.model = _guarded(twin, ladder)
         self._last = ladder[-1]
 
     def __call__(
