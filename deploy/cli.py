@@ -9,15 +9,30 @@ from collections.abc import Sequence
 
 from . import console
 from .command import Command
-from .commands import benchmark, chainner, export, fuse, inspect, release, upscale, verify
+from .commands import (
+    benchmark,
+    calibrate,
+    chainner,
+    compare,
+    engine,
+    export,
+    fuse,
+    inspect,
+    release,
+    upscale,
+    verify,
+)
 from .exit_codes import ExitCode, exit_code, table
 
 COMMANDS: tuple[Command, ...] = (
     inspect.COMMAND,
     fuse.COMMAND,
     upscale.COMMAND,
+    calibrate.COMMAND,
     export.COMMAND,
     verify.COMMAND,
+    compare.COMMAND,
+    engine.COMMAND,
     release.COMMAND,
     benchmark.COMMAND,
     chainner.COMMAND,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,9 @@ class Inspection:
     wrapper: str = ""
     """Key under which the weights lay, e.g. "params_ema"; empty if bare."""
 
+    validation: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    """What running the model once showed, where that was asked for."""
+
     @property
     def ambiguous(self) -> dict[str, tuple[float, ...]]:
         """Options whose value is a guess, with the likely ones; loading asks for them."""
@@ -73,4 +76,4 @@ class Inspection:
             "problems": list(self.problems),
             "format": self.format,
             "wrapper": self.wrapper,
-        }
+        } | ({"validation": dict(self.validation)} if self.validation else {})

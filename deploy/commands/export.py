@@ -61,12 +61,13 @@ def add_graph_options(parser: argparse.ArgumentParser) -> None:
 
 def graph_options(args: argparse.Namespace, *, video: bool = False) -> ExportOptions:
     """What `add_graph_options` asks for."""
+    from paragon_engine.onnx_export import Precision
     from paragon_engine.release.export import PRECISIONS, ExportOptions
     from paragon_engine.release.facts import Credits
 
-    chosen = tuple(p for p in PRECISIONS if p in (args.precision or PRECISIONS))
+    wanted: list[Precision] = args.precision or list(PRECISIONS)
     return ExportOptions(
-        precisions=chosen,
+        precisions=tuple(p for p in PRECISIONS if p in wanted),
         opset=args.opset,
         size=args.size,
         io=args.io,

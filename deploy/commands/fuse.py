@@ -9,8 +9,10 @@ import paragon_arch
 from paragon_arch.errors import OutputError
 from paragon_engine.progress import log
 
+from .. import console
 from ..command import Command, add_overrides, overrides
 from ..exit_codes import ExitCode
+from ..reports import add_json, say_json
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -28,6 +30,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="do not add the small tensors that tell other programs scale and alpha (metadata is written anyway)",
     )
+    add_json(parser)
     add_overrides(parser)
 
 
@@ -38,10 +41,21 @@ def run(args: argparse.Namespace) -> int:
     if args.output.suffix != ".safetensors":
         raise OutputError(f"{args.output}: only .safetensors is written; name the output *.safetensors")
     refuse_existing(args.input, args.output, overwrite=args.overwrite)
+    from paragon_arch.api import fuse_verbosely
+    from paragon_engine.release.validation import validate
+
     model = paragon_arch.load(args.input, **overrides(args))
-    model = paragon_arch.fuse(model, accept_identity=args.accept_identity_kernel)
-    paragon_arch.save(model, args.output, overwrite=args.overwrite, hint_tensors=not args.no_hint_tensors)
+    before = validate(model)
+    fused, fusion = fuse_verbosely(model, accept_identity=args.accept_identity_kernel)
+    paragon_arch.save(fused, args.output, overwrite=args.overwrite, hint_tensors=not args.no_hint_tensors)
+    after = validate(paragon_arch.load(args.output))  # what was written, not what was meant
     log.info("%s: written", args.output)
+    if args.json:
+        report = {"changed": fusion.changed, "message": fusion.message, "max_difference": fusion.worst}
+        say_json({**report, "file": str(args.output), "before": before.to_dict(), "after": after.to_dict()})
+    else:
+        console.say(f"{args.input}: {before.message}")
+        console.say(f"{args.output}: {after.message}")
     return ExitCode.OK
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import warnings
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +35,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     parser.add_argument("files", nargs="+", metavar="FILE", type=Path, help="checkpoint (.safetensors, .pth, .ckpt)")
     parser.add_argument("--json", action="store_true", help="print a JSON list with one object for each file")
+    parser.add_argument(
+        "--validate",
+        action="store_true",
+        help="also run each model once: training patterns, state, scale of the output",
+    )
     add_overrides(parser)
 
 
@@ -41,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
     results: list[tuple[Path, Inspection | ParagonError]] = []
     for path in args.files:
         try:
-            results.append((path, paragon_arch.inspect(path, **overrides(args))))
+            results.append((path, _inspected(path, args)))
         except ParagonError as error:
             results.append((path, error))
     errors = [result for _, result in results if isinstance(result, ParagonError)]
@@ -55,6 +62,20 @@ def run(args: argparse.Namespace) -> int:
     for error in errors:
         console.report(error, exit_code(error))
     return exit_code(errors[0]) if errors else ExitCode.OK
+
+
+def _inspected(path: Path, args: argparse.Namespace) -> Inspection:
+    """The report, with what validating found among its problems and its own line."""
+    if not args.validate:
+        return paragon_arch.inspect(path, **overrides(args))
+    from paragon_engine.release.validation import validate
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", paragon_arch.ParagonWarning)  # the report has them
+        model = paragon_arch.load(path, **overrides(args))
+    found = validate(model)
+    lines = tuple(f"validation: {problem}" for problem in found.problems)
+    return replace(model.report, problems=(*model.report.problems, *lines), validation=found.to_dict())
 
 
 def _record(path: Path, result: Inspection | Exception) -> dict[str, Any]:
@@ -76,6 +97,7 @@ def block(path: Path, found: Inspection) -> list[str]:
         ("dtype", found.dtype),
         ("receptive field", _radius(found)),
         ("file", ", ".join(part for part in (found.format, found.wrapper) if part)),
+        *((("validation", str(found.validation["message"])),) if found.validation else ()),
         *(("problem", problem) for problem in found.problems),
     ]
     return [str(path), *(f"  {line}" for line in console.columns(rows))]

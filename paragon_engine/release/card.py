@@ -56,7 +56,11 @@ def _facts(settings: ReleaseSettings, model: Mapping[str, Any]) -> Iterator[str]
     rows = [
         ("architecture", f"{model['generation']} by Philip Hofmann, layout {model['layout']}"),
         ("variant", model["variant"]),
-        *((name.replace("_", " "), _plain(item["value"])) for name, item in model["values"].items()),
+        *(
+            (name.replace("_", " "), _plain(item["value"]))
+            for name, item in model["values"].items()
+            if item["value"] is not None
+        ),
         ("parameters", f"{model['parameters']:,}"),
         ("input", "RGB, 0..1, (N, 3, H, W), any size"),
         ("looks at", _field(model["receptive_field"])),
@@ -69,7 +73,7 @@ def _facts(settings: ReleaseSettings, model: Mapping[str, Any]) -> Iterator[str]
 
 
 def _plain(value: Any) -> str:
-    return "none" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _field(radius: int | None) -> str:
@@ -159,10 +163,12 @@ def _verdict(results: Results, timings: Sequence[Sequence[Any]]) -> list[str]:
     ratio = times[results["fp32"]["file"]] / times[int8]
     if ratio >= 1.05:
         return [f"INT8 pays here: {ratio:.2f} times as fast as FP32, each on its fastest runtime."]
-    return [
-        f"INT8 does not pay here ({ratio:.2f} times FP32's speed): use FP32 on such a machine. It is meant for CPUs "
-        "with VNNI or AMX in OpenVINO, for NVIDIA GPUs through TensorRT, and for NPUs."
-    ]
+    return [_PAYS_NOT.format(ratio=ratio)]
+
+
+_PAYS_NOT = """\
+INT8 does not pay here ({ratio:.2f} times FP32's speed): use FP32 on such a machine. It is meant for CPUs with VNNI or
+AMX in OpenVINO, for NVIDIA GPUs through TensorRT, and for NPUs."""
 
 
 def _use(settings: ReleaseSettings, results: Results) -> str:

@@ -160,16 +160,11 @@ def build_engine(
 
 def machine_key(graph: bytes, profile: Profile) -> EngineKey:
     """The key of a graph's engine on this machine."""
-    properties_of_gpu: Any = torch.cuda.get_device_properties(0)
     return EngineKey(
         model_sha256=hashlib.sha256(graph).hexdigest(),
         precision=GraphInputs.of(graph).precision,
         profile=profile,
-        gpu=str(properties_of_gpu.name),
-        compute_capability=f"{properties_of_gpu.major}.{properties_of_gpu.minor}",
-        driver=_driver(),
-        tensorrt=version("tensorrt"),
-        system=platform.system(),
+        **machine(),
     )
 
 
@@ -197,12 +192,9 @@ def check_engine(path: Path, here: EngineKey | None = None) -> None:
         raise CorruptCheckpointError(
             f"{path}: damaged, or not the engine that {sidecar.name} describes; build it again"
         )
-    current = _machine() if here is None else asdict(here)
-    wrong = [
-        name
-        for name in ("gpu", "compute_capability", "driver", "tensorrt", "system")
-        if facts.get(name) != current[name]
-    ]
+    current = machine() if here is None else asdict(here)
+    wrong = [name for name in machine() if facts.get(name) != current[name]]
+
     if wrong:
         differences = ", ".join(f"{name} {facts.get(name)} there, {current[name]} here" for name in wrong)
         raise CorruptCheckpointError(
@@ -210,11 +202,15 @@ def check_engine(path: Path, here: EngineKey | None = None) -> None:
         )
 
 
-def _machine() -> dict[str, Any]:
-    gpu: Any = torch.cuda.get_device_properties(0) if torch.cuda.is_available() else None
+def machine() -> dict[str, str]:
+    """Those fields of an `EngineKey` that describe where an engine runs; "none" for what is not here."""
+    gpu, capability = "none", "none"
+    if torch.cuda.is_available():
+        gpu = torch.cuda.get_device_name(0)
+        capability = ".".join(map(str, torch.cuda.get_device_capability(0)))
     return {
-        "gpu": "none" if gpu is None else str(gpu.name),
-        "compute_capability": "none" if gpu is None else f"{gpu.major}.{gpu.minor}",
+        "gpu": gpu,
+        "compute_capability": capability,
         "driver": _driver(),
         "tensorrt": version("tensorrt") if installed("tensorrt") else "none",
         "system": platform.system(),

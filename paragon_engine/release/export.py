@@ -22,7 +22,7 @@ from .half import half_graph
 from .pictures import PictureSet, centre, fit_channels, photographs, reduced, resized_inputs
 from .verify import LIMITS, Limits, Verification, verify
 
-PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16")
+PRECISIONS: list[Precision] = ["fp32", "fp16"]
 SEARCH_SIDE = 96
 """Side of the inputs on which the FP16 search measures."""
 
@@ -31,7 +31,7 @@ SEARCH_SIDE = 96
 class ExportOptions:
     """What to export, and how."""
 
-    precisions: tuple[Precision, ...] = PRECISIONS
+    precisions: tuple[Precision, ...] = ("fp32", "fp16")
     opset: int = 18
     """Corrected, with a message, to one that can be written."""
     size: tuple[int, int] | None = None

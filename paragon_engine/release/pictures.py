@@ -90,8 +90,8 @@ def photographs(paths: Sequence[Path] = (), *, limit: int = 8, crop: int = 512) 
 def load(path: Path) -> Tensor:
     """A picture as ``(1, 3, H, W)`` in 0..1; gray becomes RGB, transparency is dropped."""
     pixels = read_image(path).pixels
-    rgb = np.ascontiguousarray(np.broadcast_to(pixels, (*pixels.shape[:2], 3)).transpose(2, 0, 1))
-    return torch.from_numpy(rgb)[None]  # pyright: ignore[reportUnknownMemberType]
+    picture: Tensor = torch.from_numpy(np.ascontiguousarray(pixels))  # pyright: ignore[reportUnknownMemberType]
+    return picture.permute(2, 0, 1)[None].expand(-1, 3, -1, -1).contiguous()
 
 
 def centre(x: Tensor, side: int) -> Tensor:

@@ -94,7 +94,9 @@ _TYPES: dict[str, type | tuple[type, ...]] = {
 
 
 def read_manifest(path: Path, output: Path) -> list[ReleaseSettings]:
-    """Read a manifest::
+    """Read a manifest.
+
+    Its form::
 
         [defaults]
         author = "..."
@@ -185,7 +187,9 @@ def _check(table: Mapping[str, Any], where: str) -> None:
 def _profile(table: Mapping[str, Any], where: str) -> Profile:
     try:
         sizes = {key: (int(value[0]), int(value[1])) for key, value in table.items()}
-        names = {"min": "minimum", "opt": "opt", "max": "maximum"}
-        return Profile(**{names[key]: value for key, value in sizes.items()})
+        usual = Profile()
+        if set(sizes) - {"min", "opt", "max"}:
+            raise ValueError("unknown key")
+        return Profile(sizes.get("min", usual.minimum), sizes.get("opt", usual.opt), sizes.get("max", usual.maximum))
     except (KeyError, TypeError, ValueError, IndexError) as error:
         raise InvalidOptionError(f"{where}: profile is {KEYS['profile']}") from error
