@@ -9,12 +9,14 @@ from typing import Any
 from paragon_arch.errors import InvalidOptionError
 
 INSTALL = {
+    "av": "pip install av",
     "matplotlib": "pip install matplotlib",
     "ncnn": "pip install ncnn",
     "onnx": "pip install onnx",
     "onnxruntime": "pip install onnxruntime",
     "onnxslim": "pip install onnxslim",
     "openvino": "pip install openvino",
+    "ray": "pip install ray[data]",
     "tensorrt": "pip install tensorrt",
 }
 """By module: the command that installs it."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
@@ -84,3 +84,16 @@ def _settle(item: _Item, saved: Future[None], done: Callable[[_Item, Exception |
         done(item, error)
     else:
         done(item, None)
+
+
+def prefetched(items: Iterator[_Item], depth: int = DEPTH) -> Generator[_Item, None, None]:
+    """The items of an iterator that runs ahead in a thread of its own, by so many."""
+    ended = object()
+    with ThreadPoolExecutor(1, "load") as loader:
+        coming = deque(loader.submit(next, items, ended) for _ in range(depth))
+        try:
+            while (item := coming.popleft().result()) is not ended:
+                coming.append(loader.submit(next, items, ended))
+                yield item  # pyright: ignore[reportReturnType]  (it is not the sentinel)
+        finally:
+            loader.shutdown(wait=True, cancel_futures=True)

@@ -52,6 +52,11 @@ class FrameUpscaler:
             raise InvalidOptionError("this model's layout has no temporal feedback: leave feedback at 0")
         self._feedback = Feedback(model, weight) if weight else None
 
+    @property
+    def device(self) -> torch.device:
+        """The device that does the work."""
+        return self._model.device
+
     def output_size(self, size: Size) -> Size:
         """(width, height) of the frames that come out for frames of a (width, height)."""
         width, height = self._settings.upscale.output_size(size, self._model.scale)

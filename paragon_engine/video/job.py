@@ -1,0 +1,247 @@
+"""Upscaling a video file into another, by segments that survive an interruption."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import shutil
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from spandrel import ImageModelDescriptor
+from torch import Tensor
+
+from paragon_arch.errors import ImageError, InvalidOptionError, OutputExistsError
+from paragon_arch.files.atomic import atomic_path, remove_leftovers
+
+from ..jobs.pipeline import prefetched
+from ..progress import Progress, log
+from ..upscale import refuse_existing
+from .encode import EncodeOptions, Encoding, SegmentWriter, choose_encoding
+from .frames import FrameSettings, FrameUpscaler
+from .mux import check_streams, container_format, join
+from .source import Frame, VideoInfo, probe, read_frames
+
+WARM_UP = 8
+"""Frames before the place of resuming that the temporal feedback looks at again: 0.2 to the eighth is nothing."""
+_SEGMENT = re.compile(r"(\d{6})_(-?\d+)_(\d+)\.(?:nut|mov)")
+
+
+@dataclass(frozen=True)
+class VideoSettings:
+    """How a video is upscaled."""
+
+    frames: FrameSettings = field(default_factory=FrameSettings)
+    """Size, tiles, temporal feedback."""
+    encode: EncodeOptions = field(default_factory=EncodeOptions)
+    """Codec and quality."""
+    audio: bool = True
+    """Copy the sound."""
+    subtitles: bool = True
+    """Copy the subtitles."""
+    segment: int = 240
+    """Frames after which the work so far is safe."""
+
+
+@dataclass(frozen=True)
+class VideoSummary:
+    """What became of a video."""
+
+    frames: int
+    """In the output."""
+    resumed: int
+    """Of these, frames that an earlier run had made."""
+    seconds: float
+    """Time that the others took."""
+
+    def __str__(self) -> str:
+        new = self.frames - self.resumed
+        rate = f"{new / self.seconds:.3g} frames/s" if self.seconds else "at once"
+        return f"{self.frames} frames ({self.resumed} of an earlier run), {rate}"
+
+
+def upscale_video(
+    model: ImageModelDescriptor[Any],
+    source: Path,
+    target: Path,
+    settings: VideoSettings | None = None,
+    *,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> VideoSummary:
+    """Upscale a video. Decoding, the network and encoding overlap; a few frames are in memory at a time.
+
+    Finished segments lie in the folder ``TARGET.parts`` until the end. If the work is stopped, in whatever way, the
+    same call goes on after the last of them.
+
+    Args:
+        model: on the device that does the work.
+        source: anything that FFmpeg reads.
+        target: .mp4, .m4v, .mov, .mkv or .webm.
+        settings: None for the defaults.
+        overwrite: replace an existing target; the source never is.
+        progress: advanced by frames; may cancel.
+
+    Raises:
+        ImageError: the source cannot be read.
+        OutputExistsError: the target exists and ``overwrite`` is False, or it is the source.
+        OutputError: the target's format is unknown, cannot hold the source's streams, or cannot be written.
+        InvalidOptionError: a setting makes no sense, or PyAV is not installed.
+        CancelledError: progress was cancelled; finished segments are kept.
+    """
+    settings, progress = settings or VideoSettings(), progress or Progress()
+    container_format(target)
+    refuse_existing(source, target, overwrite=overwrite)
+    if settings.segment < 1:
+        raise InvalidOptionError(f"segments of {settings.segment} frames make no sense: give one or more")
+    info = probe(source)
+    check_streams(info, target, audio=settings.audio, subtitles=settings.subtitles)
+    upscaler = FrameUpscaler(model, replace(settings.frames, even=True))
+    size = upscaler.output_size((info.width, info.height))
+    encoding = choose_encoding(info, target, size, settings.encode)
+    log.info("%s: %d x %d to %d x %d, %s, %s", source, info.width, info.height, *size, encoding.codec.name,
+             encoding.yuv.pix_fmt)  # fmt: skip
+    parts = _Parts(target, _fingerprint(model, info, settings, encoding))
+    work = _Work(info, upscaler, encoding, parts, settings.segment, progress)
+    work.run()
+    if not parts.files:
+        raise ImageError(f"{source}: not a single frame can be decoded")
+    frames = parts.frames
+    join(info, encoding, parts.files, target, audio=settings.audio, subtitles=settings.subtitles, overwrite=overwrite)
+    parts.remove()
+    return VideoSummary(frames, work.resumed, progress.elapsed)
+
+
+class _Parts:
+    """The folder of finished segments. Their names tell their order, last PTS and number of frames."""
+
+    def __init__(self, target: Path, fingerprint: str) -> None:
+        self.folder = target.with_name(target.name + ".parts")
+        mark = self.folder / "job"
+        if self.folder.exists() and (not mark.is_file() or mark.read_text(encoding="ascii") != fingerprint):
+            if not mark.is_file() and any(self.folder.iterdir()):
+                raise OutputExistsError(f"{self.folder}: is in the way and not ours; move it or name another output")
+            log.info("%s: of other settings or another input; started over", self.folder)
+            shutil.rmtree(self.folder)
+        self.folder.mkdir(exist_ok=True)
+        if not mark.exists():
+            with atomic_path(mark) as temporary:
+                temporary.write_text(fingerprint, encoding="ascii")
+        remove_leftovers(self.folder)
+
+    @property
+    def _found(self) -> list[re.Match[str]]:
+        names = sorted(path.name for path in self.folder.iterdir())
+        return [match for name in names if (match := _SEGMENT.fullmatch(name))]
+
+    @property
+    def files(self) -> list[Path]:
+        """Finished segments in their order."""
+        return [self.folder / match.string for match in self._found]
+
+    @property
+    def frames(self) -> int:
+        """Frames in them."""
+        return sum(int(match[3]) for match in self._found)
+
+    @property
+    def last(self) -> int | None:
+        """PTS of the last frame in them."""
+        found = self._found
+        return int(found[-1][2]) if found else None
+
+    def next_name(self, pts: int, frames: int, container: str) -> Path:
+        """Name for a segment that is about to be finished."""
+        return self.folder / f"{len(self._found):06}_{pts}_{frames}.{container}"
+
+    def remove(self) -> None:
+        """The video is complete."""
+        with suppress(OSError):
+            shutil.rmtree(self.folder)
+
+
+class _Work:
+    """The frames of a video on their way through decoder, network and encoder."""
+
+    def __init__(
+        self,
+        info: VideoInfo,
+        upscaler: FrameUpscaler,
+        encoding: Encoding,
+        parts: _Parts,
+        segment: int,
+        progress: Progress,
+    ) -> None:
+        self._info, self._upscaler, self._encoding = info, upscaler, encoding
+        self._parts, self._segment, self._progress = parts, segment, progress
+        self.resumed = parts.frames
+
+    def run(self) -> None:
+        """Make all segments that are missing."""
+        after = self._parts.last
+        if after is not None:
+            log.info("going on after %d frames of an earlier run", self.resumed)
+        self._progress.start(max(0, self._info.frames - self.resumed), unit="frames")
+        decoded = read_frames(self._info, self._upscaler.device, after=after, before=WARM_UP if after else 0)
+        frames = prefetched(self._new(decoded, after))
+        first = next(frames, None)
+        while first is not None:
+            first = self._one_segment(first, frames)
+
+    def _new(self, decoded: Iterator[Frame], after: int | None) -> Iterator[Frame]:
+        for frame in decoded:
+            if after is not None and frame.pts <= after:
+                self._upscaler.warm_up(frame.image)
+            else:
+                yield frame
+
+    def _one_segment(self, first: Frame, frames: Iterator[Frame]) -> Frame | None:
+        """Write a segment that begins with a frame; returns the first frame of the next one."""
+        container = self._encoding.codec.container
+        unnamed = self._parts.folder / f"next.{container}"
+        with atomic_path(unnamed, overwrite=True) as temporary:
+            last, count, following = self._encode(temporary, first, frames)
+        unnamed.rename(self._parts.next_name(last, count, container))
+        return following
+
+    def _encode(self, path: Path, first: Frame, frames: Iterator[Frame]) -> tuple[int, int, Frame | None]:
+        writer = SegmentWriter(path, self._info, self._encoding)
+        frame: Frame | None = first
+        last, count = first.pts, 0
+        pending: Future[None] | None = None
+        with ThreadPoolExecutor(1, "encode") as encoder:
+            try:
+                while frame is not None and count < self._segment:
+                    image = self._upscaler(frame.image, progress=self._progress.part(0))
+                    if pending is not None:
+                        pending.result()
+                    pending = encoder.submit(self._write, writer, image, frame.pts, frame.duration)
+                    last, count = frame.pts, count + 1
+                    self._progress.advance()
+                    frame = next(frames, None)
+                if pending is not None:
+                    pending.result()
+                writer.close()
+            except BaseException:
+                encoder.shutdown(wait=True)
+                writer.abandon()
+                raise
+        return last, count, frame
+
+    def _write(self, writer: SegmentWriter, image: Tensor, pts: int, duration: int) -> None:
+        writer.write(self._encoding.yuv.from_rgb(image), pts, duration)
+
+
+def _fingerprint(model: ImageModelDescriptor[Any], info: VideoInfo, settings: VideoSettings, encoding: Encoding) -> str:
+    """Equal for two runs whose segments go together."""
+    state = info.path.stat()
+    digest = hashlib.sha256()
+    for part in (info.path.resolve(), state.st_size, state.st_mtime_ns, settings.frames, encoding):
+        digest.update(repr(part).encode())
+    for parameter in model.model.parameters():
+        digest.update(parameter.detach().float().cpu().numpy().tobytes())
+    return digest.hexdigest()
