@@ -127,8 +127,9 @@ def _key(graph: bytes, digest: str, pairs: Sequence[Pair], options: Quantization
 
 def _remembered(file: Path) -> Bounds | None:
     try:
-        return json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        content: Any = json.loads(file.read_text(encoding="utf-8"))
+        return {str(tensor): {str(k): float(v) for k, v in values.items()} for tensor, values in content.items()}
+    except (OSError, ValueError, AttributeError, TypeError):  # missing, or damaged: observe again
         return None
 
 

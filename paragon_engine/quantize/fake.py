@@ -8,8 +8,10 @@ checkpoint without calibrating again. Rounding passes gradients straight through
 
 from __future__ import annotations
 
+import copy
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +20,8 @@ import paragon_arch
 from paragon_arch.errors import InvalidOptionError
 from paragon_arch.files.checkpoint import read_checkpoint
 from paragon_arch.networks.base import SRNetwork
+
+from ..inference import inference_form
 
 Range = tuple[float, float]
 
@@ -101,48 +105,60 @@ def round_weight(weight: Tensor) -> Tensor:
 
 
 def prepare_qat(
-    network: SRNetwork, *, keep: Iterable[str] = (), ranges: Mapping[str, Range] | None = None
+    network: SRNetwork, *, only: Collection[str] | None = None, ranges: Mapping[str, Range] | None = None
 ) -> tuple[str, ...]:
     """Put fake quantisation into a fused network, in place.
 
-    Fixed filters are left alone. What the exported graph merges into other layers stays in FP32 there, so keep it in
-    FP32 here as well: name it in ``keep`` (the upsampler's convolutions, usually).
-
     Args:
         network: fused, or without training branches; `paragon_arch.fuse` makes one.
-        keep: parts of module names that stay in FP32.
-        ranges: of an earlier training, by module name; training goes on with them, and no other layer is rounded.
+        only: names of the convolutions; None takes those that the exported graph has, too: not the fixed filters, and
+            not those that the inference form merges with others.
+        ranges: of an earlier training, by module name: training goes on with them, and no other layer is rounded.
 
     Returns:
         Names of the convolutions that were replaced.
 
     Raises:
-        InvalidOptionError: the network is not fused, or no convolution is left.
+        InvalidOptionError: the network is not fused, or has none of these convolutions.
     """
     if network.fusible and not network.fused:
         raise InvalidOptionError("quantisation-aware training needs a fused network: fuse it first (paragon_arch.fuse)")
-    keep = tuple(keep)
-    chosen = {
-        name: module
-        for name, module in network.named_modules()
-        if type(module) is nn.Conv2d
-        and not any(part in name for part in keep)
-        and (module.weight.requires_grad if ranges is None else name in ranges)
-    }
+    names = set(surviving(network) if only is None and ranges is None else only or ()) | set(ranges or {})
+    chosen = {name: conv for name, conv in _convolutions(network).items() if name in names}
     if not chosen:
-        raise InvalidOptionError("no trainable convolution is left to quantise: keep fewer layers, enable gradients")
+        raise InvalidOptionError("the network has no such convolution to quantise: check the names")
     for name, conv in chosen.items():
         parent, _, child = name.rpartition(".")
         fake = FakeQuantConv2d.of(conv, name)
-        if ranges is not None:
+        if ranges is not None and name in ranges:
             fake.input_range.copy_(torch.tensor(ranges[name]))
         setattr(network.get_submodule(parent), child, fake)
     return tuple(chosen)
 
 
+def surviving(network: SRNetwork) -> tuple[str, ...]:
+    """Names of the convolutions that are still layers of their own in the network's inference form."""
+    twin = copy.deepcopy(network)
+    prepare_qat(twin, only=_convolutions(twin))
+    enable(fakes(twin), False)
+    found = named_fakes(inference_form(twin, target="graph"))
+    # a chain computes the frame of the image only
+    return tuple(layer.origin for name, layer in found.items() if ".chain." not in name)
+
+
 def fakes(network: nn.Module) -> list[FakeQuantConv2d]:
     """The fake-quantised convolutions of a network."""
-    return [module for module in network.modules() if isinstance(module, FakeQuantConv2d)]
+    return list(named_fakes(network).values())
+
+
+def named_fakes(network: nn.Module) -> dict[str, FakeQuantConv2d]:
+    """The fake-quantised convolutions of a network, or a form of one, by their names in it."""
+    return {name: conv for name, conv in _convolutions(network).items() if isinstance(conv, FakeQuantConv2d)}
+
+
+def _convolutions(network: nn.Module) -> dict[str, nn.Conv2d]:
+    modules = cast("Iterator[tuple[str, nn.Module]]", network.named_modules())  # torch's stubs know half of it
+    return {name: module for name, module in modules if isinstance(module, nn.Conv2d)}
 
 
 @torch.no_grad()

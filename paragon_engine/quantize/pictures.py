@@ -55,11 +55,15 @@ def split(paths: Sequence[Path], holdout: Path | None) -> tuple[list[Path], list
     """Pictures to calibrate on, and others to measure on.
 
     Raises:
-        ImageError: there is only one, so none is left for measuring.
+        ImageError: none is left for one of both.
     """
     if holdout is not None:
         measured = list_pictures(holdout)
-        return [path for path in paths if path not in measured], measured
+        held = {path.resolve() for path in measured}
+        seen = [path for path in paths if path.resolve() not in held]
+        if not seen:
+            raise ImageError(f"{holdout}: holds out all pictures there are: no pictures are left to calibrate on")
+        return seen, measured
     if len(paths) < 2:
         raise ImageError(f"{paths[0]}: a single picture cannot be calibrated and measured on: give more, or a holdout")
     step = min(EVERY, len(paths))
@@ -135,9 +139,11 @@ def _pair(name: str, high: Bytes, scale: int, channels: int) -> Pair:
     if channels == 1:
         high = np.repeat(np.asarray(Image.fromarray(high).convert("L"))[..., None], 3, axis=2)
     size = (max(1, width), max(1, height))
-    low = np.asarray(Image.fromarray(high).resize(size, Image.Resampling.BICUBIC)) if high.size else np.zeros((1, 1, 3))
-    batch = (low[..., :channels].astype(np.float32) / 255).transpose(2, 0, 1)[None]
-    return Pair(name, high, np.ascontiguousarray(batch))
+    low: Bytes = np.zeros((1, 1, 3), np.uint8)  # of a picture that is smaller than one input pixel
+    if high.size:
+        low = np.asarray(Image.fromarray(high).resize(size, Image.Resampling.BICUBIC))
+    batch = low[..., :channels].transpose(2, 0, 1)[None].astype(np.float32)
+    return Pair(name, high, np.ascontiguousarray(batch / np.float32(255)))
 
 
 def to_image(output: Batch) -> Bytes:

@@ -12,8 +12,6 @@ from typing import Any
 
 from paragon_arch.errors import OutputError
 from paragon_arch.files.atomic import atomic_path
-from paragon_arch.networks.base import SRNetwork
-from paragon_arch.spandrel_support import ParagonModelDescriptor
 
 from ..onnx_export import check_graph
 from ..packages import require
@@ -27,10 +25,9 @@ from .options import QuantizationOptions
 from .pictures import Pair, crops, fingerprint, list_pictures, pairs, split, spread
 from .report import LayerLoss, QuantizationReport
 from .search import Found, search, single_losses
-from .source import Subject, open_source
+from .source import Source, Subject, open_source
 from .speed import machine, measure
 
-Source = str | os.PathLike[str] | ParagonModelDescriptor | SRNetwork
 Pictures = str | os.PathLike[str] | Sequence[Path]
 
 SEARCHED = 10
@@ -49,7 +46,7 @@ def quantize(
     options: QuantizationOptions | None = None,
     progress: Progress | None = None,
 ) -> QuantizationReport:
-    """Quantise a model, keep in higher precision what must be, measure loss and speed, and write the graph if it passes.
+    """Quantise a model, keep in higher precision what must be, measure loss and speed, write the graph if it passes.
 
     The graph is that of the model's inference form, ``input`` (N, C, H, W) FP32 RGB in 0..1 to ``output``
     (N, C, H*s, W*s) FP32. A checkpoint of quantisation-aware training brings the ranges of its layers along and is
@@ -179,16 +176,23 @@ class _Work:
         measured = pairs(spread(self.unseen, options.pictures), side=options.side, **self.sizes)
         base = scores(self.subject.graph, measured, self.subject.scale)
         fallback = self._fallbacks(losses, loss)
-        for margin in MARGINS:
+
+        def attempt(margin: float) -> tuple[Found, bytes, QuantizationReport]:
             self.progress.advance(1, label="searching")
             target = margin * options.target_db
             found = search(losses, loss, precision=options.kind, fallback=fallback, target=target)
             graph = self._finished(graphs.quantized(state.model, found.plan, state.calibration.bounds, options), found)
-            report = self._report(state, found, by_picture(measured, base, scores(graph, measured, self.subject.scale)))
+            pictures = by_picture(measured, base, scores(graph, measured, self.subject.scale))
+            return found, graph, self._report(state, found, pictures)
+
+        result = attempt(MARGINS[0])
+        for margin in MARGINS[1:]:
+            report = result[2]
             if report.passed or report.quantized_work < LEAST_WORK:
                 break
             log.info("loss %.3f dB on pictures that were not calibrated on: searching on", report.loss_db)
-        return found, graph, report  # pyright: ignore[reportPossiblyUnbound] - there are margins
+            result = attempt(margin)
+        return result
 
     def _fallbacks(self, losses: dict[Layer, float], loss: Any) -> dict[Layer, str]:
         """16 bits where they were asked for and do lose little."""

@@ -14,14 +14,17 @@ import paragon_arch
 from paragon_arch.api import network_of
 from paragon_arch.errors import InvalidOptionError, OutputError
 from paragon_arch.networks.base import SRNetwork
+from paragon_arch.spandrel_support import ParagonModelDescriptor
 
 from ..backends.forms import fused, graph_of, sizes_for
 from ..inference import inference_form
 from ..onnx_export import TOLERANCE, compare, export_onnx
 from ..packages import require
 from ..progress import log
-from .fake import FakeQuantConv2d, Range, enable, fakes, prepare_qat, ranges_of, stored_ranges
+from .fake import Range, enable, fakes, named_fakes, prepare_qat, ranges_of, stored_ranges
 from .options import QuantizationOptions
+
+Source = str | os.PathLike[str] | ParagonModelDescriptor | SRNetwork
 
 
 @dataclass(frozen=True)
@@ -36,7 +39,7 @@ class Subject:
     """Ranges of tensors that training left; {} where calibration must find them."""
 
 
-def open_source(source: object, options: QuantizationOptions) -> Subject:
+def open_source(source: Source, options: QuantizationOptions) -> Subject:
     """Load, fuse and export a source."""
     require("onnx", "quantising")
     require("onnxruntime", "quantising")
@@ -69,9 +72,9 @@ def _trained(network: SRNetwork, ranges: Mapping[str, Range]) -> tuple[bytes, di
     if not worst <= TOLERANCE:
         raise OutputError(f"the exported graph differs from the network by {worst:.1e}")
     readers = {
-        f"network.{name}.weight": module.origin
-        for name, module in form.named_modules()
-        if isinstance(module, FakeQuantConv2d) and same_up_to_gain(original[module.origin], module.weight)
+        f"network.{name}.weight": layer.origin
+        for name, layer in named_fakes(form).items()
+        if same_up_to_gain(original[layer.origin], layer.weight)
     }
     onnx = require("onnx", "quantising")
     inputs = {node.input[1]: node.input[0] for node in onnx.load_from_string(graph).graph.node if len(node.input) > 1}

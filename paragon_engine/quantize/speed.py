@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import platform
 import statistics
+from functools import partial
+from pathlib import Path
 
 import torch
 
@@ -40,7 +42,7 @@ def measure(
         keys = list(lines)
         start = turn % max(1, len(keys))
         for key in keys[start:] + keys[:start]:
-            times[key].append(seconds(lines[key], image))
+            times[key].append(seconds(partial(lines[key], image), image.device))
         progress.advance()
     medians = {key: statistics.median(values) for key, values in times.items()}
     names = dict.fromkeys(name for name, _ in lines)
@@ -74,8 +76,6 @@ def machine() -> dict[str, str]:
 
 def instruction_sets() -> list[str]:
     """Of this CPU: "avx2", "avx512_vnni", "avx_vnni", "amx_int8", "asimddp"; none where the system does not tell."""
-    from pathlib import Path
-
     try:
         text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
     except OSError:
