@@ -33,7 +33,6 @@ COMMANDS: tuple[Command, ...] = (
     video.COMMAND,
     calibrate.COMMAND,
     export.COMMAND,
-    quantize.COMMAND,
     verify.COMMAND,
     compare.COMMAND,
     engine.COMMAND,

@@ -5,22 +5,30 @@ from __future__ import annotations
 from paragon_engine.catalog import models_folder
 
 from . import card, host
+from .calibrate_model import CalibrateModel
 from .compare_images import CompareImages
+from .export_onnx import ExportOnnx
 from .fuse_model import FuseModel
 from .load_graph import LoadGraph
 from .load_model import LoadModel
 from .model_info import ModelInfo
+from .quantize_int8 import QuantizeInt8
 from .save_model import SaveModel
 from .upscale_frames import UpscaleFrames
 from .upscale_image import UpscaleImage
+from .upscale_video import UpscaleVideo
 
 _NODES: dict[str, tuple[type, str]] = {  # workflows refer to these ids for ever
     "ParagonSRLoadModel": (LoadModel, "Load ParagonSR Model"),
     "ParagonSRLoadONNX": (LoadGraph, "Load ParagonSR ONNX"),
     "ParagonSRUpscaleImage": (UpscaleImage, "Upscale Image (ParagonSR)"),
+    "ParagonSRUpscaleVideo": (UpscaleVideo, "Upscale Video (ParagonSR)"),
     "ParagonSRUpscaleFrames": (UpscaleFrames, "Upscale Video Frames (ParagonSR)"),
     "ParagonSRCompareImages": (CompareImages, "Compare Images (ParagonSR)"),
     "ParagonSRFuseModel": (FuseModel, "Fuse ParagonSR Model"),
+    "ParagonSRCalibrateModel": (CalibrateModel, "Calibrate ParagonSR Model"),
+    "ParagonSRExportONNX": (ExportOnnx, "Export ONNX (ParagonSR)"),
+    "ParagonSRQuantizeINT8": (QuantizeInt8, "Quantize INT8 (ParagonSR)"),
     "ParagonSRSaveModel": (SaveModel, "Save ParagonSR Model"),
     "ParagonSRModelInfo": (ModelInfo, "ParagonSR Model Info"),
 }

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import io
 import json
 import sys
 from collections.abc import Callable, Mapping
@@ -29,6 +30,14 @@ class ProgressBar(Protocol):
         self, value: int, total: int | None = None, preview: tuple[str, Image.Image, int] | None = None
     ) -> None:
         """Show ``value`` of ``total``, and a picture: (file format, picture, longest side shown)."""
+
+
+class Video(Protocol):
+    """What travels through links of the type VIDEO."""
+
+    def get_stream_source(self) -> str | io.BytesIO:
+        """A path, or the whole file in memory."""
+        ...
 
 
 class _FolderPaths(Protocol):
@@ -153,6 +162,11 @@ def raise_if_interrupted() -> None:
 def progress_bar(total: int) -> ProgressBar:
     """A new bar on the node that runs at the moment."""
     return cast(ProgressBar, importlib.import_module("comfy.utils").ProgressBar(total))
+
+
+def video_from_file(path: Path) -> Video:
+    """A file as a VIDEO."""
+    return cast(Video, importlib.import_module("comfy_api.input_impl").VideoFromFile(str(path)))
 
 
 def add_page(route: str, page: Callable[[Mapping[str, str]], tuple[int, str]]) -> None:

@@ -30,6 +30,7 @@ from paragon_engine.tiling import OnPart
 from paragon_engine.upscale import UpscaleSettings, upscale_picture
 
 from . import host
+from .scratch import ordinary_mode
 
 Choice = Precision | Literal["auto"]
 Model = ImageModelDescriptor[Any]
@@ -72,11 +73,12 @@ class Worker:
     """
 
     def __init__(self, model: Model, device: torch.device, ladder: Sequence[Precision]) -> None:
-        twin = _copy_of(model, device)
-        if isinstance(twin, ParagonModelDescriptor) and device.type in backend("torch").devices:
-            self.model: Model = with_backend(twin, "torch", precision=ladder[0])
-        else:
-            self.model = _guarded(twin, ladder)
+        with ordinary_mode():
+            twin = _copy_of(model, device)
+            if isinstance(twin, ParagonModelDescriptor) and device.type in backend("torch").devices:
+                self.model: Model = with_backend(twin, "torch", precision=ladder[0])
+            else:
+                self.model = _guarded(twin, ladder)
         self._last = ladder[-1]
 
     def __call__(
