@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -21,6 +22,13 @@ from paragon_chainner.locate import Installation
 from tests.chainner.hook_environment import SPANDREL, SUPPORT, Environment
 
 SHIM = "packages/chaiNNer_pytorch/paragonsr_drop_in.py"
+NODES = """
+def add_nodes():
+    import spandrel
+    if "nodes" not in spandrel.MAIN_REGISTRY.ids:
+        spandrel.MAIN_REGISTRY.add("nodes")
+"""
+"""As much of paragon_chainner.nodes."""
 IMPORT_ALL = """
 import importlib, pathlib, sys
 sys.path.insert(0, {backend!r})
@@ -128,6 +136,10 @@ def library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (folder / "paragon_arch").mkdir(parents=True)
     (folder / "paragon_arch" / "spandrel_support.py").write_text(SUPPORT)
     (folder / "paragon_arch" / "__init__.py").write_text("from .spandrel_support import register as register\n")
+    for name in ("paragon_engine", "paragon_chainner"):
+        (folder / name).mkdir()
+        (folder / name / "__init__.py").touch()
+    (folder / "paragon_chainner" / "nodes.py").write_text(NODES)
     (folder / "nodes.py").write_text("raise AssertionError('not meant to be importable')\n")
     monkeypatch.setattr(drop_in, "library_folder", lambda: folder)
     return folder
@@ -136,15 +148,17 @@ def library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_the_drop_in_registers(app: Installation, environment: Environment, library: Path) -> None:
     environment.write("spandrel/__init__.py", SPANDREL)
     install(app, method="drop-in")
-    assert environment.output(IMPORT_ALL.format(backend=str(app.backend))) == "['ours']"
+    assert environment.output(IMPORT_ALL.format(backend=str(app.backend))) == "['ours', 'nodes']"
 
 
 def test_the_drop_in_and_the_wheel_together(
     standin: Environment, app: Installation, library: Path, tmp_path: Path
 ) -> None:
     standin.write("paragon_arch/__init__.py", "from .spandrel_support import register as register\n")
+    shutil.rmtree(standin.packages / "paragon_chainner" / "nodes")
+    standin.write("paragon_chainner/nodes.py", NODES)
     install(app, method="drop-in")
-    assert standin.output(IMPORT_ALL.format(backend=str(app.backend))) == "['ours']"
+    assert standin.output(IMPORT_ALL.format(backend=str(app.backend))) == "['ours', 'nodes']"
 
 
 def test_the_drop_in_says_so_if_the_libraries_are_gone(

@@ -144,7 +144,8 @@ class TestUpscale:
     def test_tiles_give_the_whole_pictures_result(self, host: Host) -> None:
         model, pixels = load("v2-hybrid-gn"), image(70, 53, 3)
         before = weights(model)
-        tiles, context = type(default_tiles(host)), Context()
+        tiles = choices(host, "upscale_image", 2)
+        context = Context()
         parts = host.run("upscale_image", pixels, model, tiles.CUSTOM, 32, context=context)
         whole = host.run("upscale_image", pixels, model, tiles.WHOLE, 32)
         assert unchanged(model, before)
@@ -164,8 +165,8 @@ class TestUpscale:
         assert result.flags.c_contiguous
 
     def test_opaque_stays_opaque_and_empty_empty(self, host: Host, model: ParagonModelDescriptor) -> None:
-        pixels: NDArray[np.float32] = image(24, 32, 4).copy()
-        pixels[..., 3] = np.where(np.arange(32) < 16, 1, 0)
+        pixels = np.array(image(24, 32, 4))
+        pixels[:, :16, 3], pixels[:, 16:, 3] = 1, 0
         alpha = upscaled(host, pixels, model)[..., 3]
         assert (alpha[:, :30] == 1).all()
         assert (alpha[:, 34:] == 0).all()
@@ -203,11 +204,12 @@ class TestUpscale:
 
 def upscaled(host: Host, pixels: Any, model: Any, context: Context | None = None) -> Any:
     """In tiles as the node decides."""
-    return host.run("upscale_image", pixels, model, default_tiles(host), 256, context=context)
+    return host.run("upscale_image", pixels, model, choices(host, "upscale_image", 2).AUTO, 256, context=context)
 
 
-def default_tiles(host: Host) -> Any:
-    return host.nodes["upscale_image"]["inputs"][2].options["default"]
+def choices(host: Host, node: str, position: int) -> Any:
+    """The enumeration of a dropdown."""
+    return host.nodes[node]["inputs"][position].options["default"].__class__
 
 
 def untracked() -> ParagonModelDescriptor:
@@ -261,14 +263,14 @@ class TestExport:
     def test_a_graph_that_was_checked(self, host: Host, model: ParagonModelDescriptor, precision: str) -> None:
         pytest.importorskip("onnxruntime")
         before = weights(model)
-        kind = type(host.nodes["export_onnx"]["inputs"][1].options["default"])
+        kind = choices(host, "export_onnx", 1)
         exported, text = host.run("export_onnx", model, kind(precision), 18)
         assert unchanged(model, before)
         assert len(exported.bytes) > 1000
         assert precision.upper() in text
 
     def test_fp16_where_it_overflows(self, host: Host) -> None:
-        kind = type(host.nodes["export_onnx"]["inputs"][1].options["default"])
+        kind = choices(host, "export_onnx", 1)
         with pytest.raises(InvalidOptionError, match="fp32"):
             host.run("export_onnx", load("v1-pixelshuffle"), kind("fp16"), 18)
 

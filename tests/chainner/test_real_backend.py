@@ -51,6 +51,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Pictures and models."""
     folder = tmp_path_factory.mktemp("files")
     picture(45, 37).save(folder / "small.png")
+    picture(48, 32).save(folder / "round.png")
     picture(45, 37, transparent=True).save(folder / "transparent.png")
     picture(45, 37).convert("L").save(folder / "gray.png")
     picture(900, 700).save(folder / "large.png")
@@ -102,21 +103,29 @@ def test_its_own_nodes_take_every_layout(backend: Backend, folder: Path, tmp_pat
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_layout_becomes_onnx(backend: Backend, folder: Path, tmp_path: Path, name: str) -> None:
-    """By chaiNNer's own node and by ours, run by its ONNX nodes."""
+@pytest.mark.parametrize("node", ["pytorch:convert_to_onnx", "paragonsr:export_onnx"])
+def test_every_layout_becomes_onnx(
+    backend: Backend, environment: Environment, folder: Path, tmp_path: Path, node: str, name: str
+) -> None:
+    """Run by chaiNNer's ONNX nodes; these pad to a multiple of 16, so the image is one."""
+    if "pytorch" in node and torch_of(environment) >= (2, 9):
+        pytest.skip("chaiNNer's converter asks for opset 17 at most, which the exporter of this PyTorch cannot write")
     chain = backend.chain()
-    image = chain.add("image:load", Image_File=folder / "small.png")
+    image = chain.add("image:load", Image_File=folder / "round.png")
     file = save_pair(folder, name)[1]
     model = chain.add("pytorch:load_model", Model=file)["Model"]
-    own = chain.add("pytorch:convert_to_onnx", PyTorch_Model=model, Opset=17)
-    ours = chain.add("paragonsr:export_onnx", Model=model)
-    for title, source in (("own", own), ("ours", ours)):
-        upscaled = chain.add("onnx:upscale_image", Image=image["Image"], Model=source["ONNX Model"], Tile_Size=-1)
-        save(chain, upscaled["Image"], tmp_path, title)
+    options = {"PyTorch_Model": model, "Opset": 17} if "pytorch" in node else {"Model": model}
+    graph = chain.add(node, **options)
+    upscaled = chain.add("onnx:upscale_image", Image=image["Image"], Model=graph["ONNX Model"], Tile_Size=-1)
+    save(chain, upscaled["Image"], tmp_path, "out")
     run(backend, chain)
-    reference = expected(file, picture(45, 37))
-    assert difference(levels(tmp_path / "ours.png"), reference) <= 1
-    assert difference(levels(tmp_path / "own.png"), reference) <= 1
+    assert difference(levels(tmp_path / "out.png"), expected(file, picture(48, 32))) <= 1
+
+
+def torch_of(environment: Environment) -> tuple[int, ...]:
+    """Version of the PyTorch that the back end runs on."""
+    text = environment.run("from importlib.metadata import version; print(version('torch'))").stdout
+    return tuple(map(int, text.split(".")[:2]))
 
 
 def test_loading_with_overrides_fusing_and_info(backend: Backend, folder: Path, tmp_path: Path) -> None:
