@@ -33,6 +33,7 @@ COMMANDS: tuple[Command, ...] = (
     video.COMMAND,
     calibrate.COMMAND,
     export.COMMAND,
+    quantize.COMMAND,
     verify.COMMAND,
     compare.COMMAND,
     engine.COMMAND,

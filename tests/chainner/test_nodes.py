@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from paragon_engine.images import Picture
 from real_models import network as layout_network
 from standin_host import Context, Host, inside_chainner
 from torch.nn.modules import module as torch_modules
@@ -24,6 +23,7 @@ from paragon_arch.networks.dynamic import TrackedTransformer
 from paragon_chainner.models import runnable, tile_within
 from paragon_chainner.nodes import NODES
 from paragon_chainner.pictures import to_picture
+from paragon_engine.pictures import Picture
 from paragon_engine.tiling import upscale_tensor
 from tests.engine_models import checkpoint, descriptor
 

@@ -15,7 +15,7 @@ from torch import Tensor
 import paragon_arch
 from paragon_arch.networks.stages import Program
 from paragon_arch.networks.v2_atd import ParagonSR2ATD
-from paragon_engine.backends.model import with_backend
+from paragon_engine.backends.model import BackendNetwork, with_backend
 from paragon_engine.progress import Progress
 from paragon_engine.tiling import buffers, make_plan, memory, upscale_tensor
 from paragon_engine.tiling.buffers import Limits, Store, limits_for, reserve_file
@@ -63,6 +63,7 @@ def test_what_cannot_be_tiled_exactly_runs_untiled_and_says_so(log: pytest.LogCa
 
 def test_auto_takes_exact_tiles_that_fit(monkeypatch: pytest.MonkeyPatch, log: pytest.LogCaptureFixture) -> None:
     model, x = with_backend(descriptor(**PRO)), image(96, 80)
+    assert isinstance(model.model, BackendNetwork)
     whole = memory.untiled_peak(model.model.form(), x.shape, model.dtype)
     expected = upscale_tensor(model, x)
     assert "exact tiles" not in log.text
