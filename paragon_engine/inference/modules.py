@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -186,15 +188,19 @@ class NormedConvs(nn.Module):
         if x.shape[0] != 1:  # weights cannot differ from sample to sample
             x = self.norm(x)
             return [conv(x) for conv in self.convs]
+        return self.settled(x)(x)
+
+    def settled(self, x: Tensor) -> Callable[[Tensor], list[Tensor]]:
+        """A function for parts of one image ``x``, which all get the moments of the whole."""
         scale, shift = norm_as_affine(self.norm, x)
-        return [_pointwise(x, conv, scale, shift) for conv in self.convs]
+        kernels = [_pointwise(conv, scale, shift) for conv in self.convs]
+        return lambda part: [F.conv2d(part, weight, bias) for weight, bias in kernels]
 
 
-def _pointwise(x: Tensor, conv: nn.Module, scale: Tensor, shift: Tensor) -> Tensor:
-    """1x1 convolution of ``x * scale + shift`` for one sample."""
+def _pointwise(conv: nn.Module, scale: Tensor, shift: Tensor) -> tuple[Tensor, Tensor]:
+    """Weight and bias of a 1x1 convolution that takes ``x`` for ``x * scale + shift``, for one sample."""
     assert isinstance(conv, nn.Conv2d) and conv.bias is not None
-    offset = conv.bias + conv.weight.flatten(1) @ shift.flatten()
-    return F.conv2d(x, conv.weight * scale, offset)
+    return conv.weight * scale, conv.bias + conv.weight.flatten(1) @ shift.flatten()
 
 
 class NormedProduct(nn.Module):
@@ -209,6 +215,16 @@ class NormedProduct(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         left, right = self.convs(x)
         return self.rest(left).mul_(right)
+
+    def settled(self, x: Tensor) -> Callable[[Tensor], Tensor]:
+        """A function for parts of one image ``x``, which all get the moments of the whole."""
+        convolve = self.convs.settled(x)
+
+        def run(part: Tensor) -> Tensor:
+            left, right = convolve(part)
+            return self.rest(left).mul_(right)
+
+        return run
 
 
 class InPlaceResidual(nn.Module):
