@@ -15,7 +15,7 @@ from paragon_arch.networks.base import SRNetwork
 
 from .chains import Parts, take_apart
 from .form import InferenceForm
-from .passes import contexts, gains, kernels, magic, memory, norms
+from .passes import bands, contexts, gains, kernels, magic, memory, norms
 
 Target = Literal["eager", "graph"]
 
@@ -44,6 +44,7 @@ PASSES = (
     Pass("context_in_place", contexts.context_in_place, ("eager",)),
     Pass("mish_rational", memory.mish_rational, ("eager",)),
     Pass("in_place", memory.in_place, ("eager",)),
+    Pass("row_bands", bands.row_bands, ("eager",)),
     Pass("strided_shuffle", memory.strided_shuffle, ("eager",)),
     Pass("channels_last", memory.channels_last, ("eager",)),
 )

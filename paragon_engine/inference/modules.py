@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -190,18 +192,23 @@ class NormedConvs(nn.Module):
         if x.shape[0] != 1:  # weights cannot differ from sample to sample
             x = self.norm(x)
             return [conv(x) for conv in self.convs]
-        return self.given(x, *norm_as_affine(self.norm, x))
+        return self.settled(x)(x)
 
-    def given(self, x: Tensor, scale: Tensor, shift: Tensor) -> list[Tensor]:
-        """The same for one sample, with the norm as `norm_as_affine` gives it."""
-        return [_pointwise(x, conv, scale, shift) for conv in self.convs]
+    def settled(self, x: Tensor) -> Callable[[Tensor], list[Tensor]]:
+        """A function for parts of one image ``x``, which all get the moments of the whole."""
+        return self.given(*norm_as_affine(self.norm, x))
+
+    def given(self, scale: Tensor, shift: Tensor) -> Callable[[Tensor], list[Tensor]]:
+        """A function for parts of one image, with the norm as `norm_as_affine` gives it for the whole."""
+        kernels = [_pointwise(conv, scale, shift) for conv in self.convs]
+        return lambda part: [F.conv2d(part, weight, bias) for weight, bias in kernels]
 
 
-def _pointwise(x: Tensor, conv: nn.Module, scale: Tensor, shift: Tensor) -> Tensor:
-    """1x1 convolution of ``x * scale + shift`` for one sample."""
+def _pointwise(conv: nn.Module, scale: Tensor, shift: Tensor) -> tuple[Tensor, Tensor]:
+    """Weight and bias of a 1x1 convolution that takes ``x`` for ``x * scale + shift``, for one sample."""
     assert isinstance(conv, nn.Conv2d) and conv.bias is not None
     offset = conv.bias + conv.weight.flatten(1).to(shift.dtype) @ shift.flatten()
-    return F.conv2d(x, (conv.weight * scale).to(x.dtype), offset.to(x.dtype))
+    return (conv.weight * scale).to(conv.weight.dtype), offset.to(conv.weight.dtype)
 
 
 class NormedProduct(nn.Module):
@@ -217,10 +224,19 @@ class NormedProduct(nn.Module):
         left, right = self.convs(x)
         return self.rest(left).mul_(right)
 
-    def given(self, x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
-        """The same for one sample, with the norm as `norm_as_affine` gives it."""
-        left, right = self.convs.given(x, scale, shift)
-        return self.rest(left).mul_(right)
+    def settled(self, x: Tensor) -> Callable[[Tensor], Tensor]:
+        """A function for parts of one image ``x``, which all get the moments of the whole."""
+        return self.given(*norm_as_affine(self.convs.norm, x))
+
+    def given(self, scale: Tensor, shift: Tensor) -> Callable[[Tensor], Tensor]:
+        """A function for parts of one image, with the norm as `norm_as_affine` gives it for the whole."""
+        convolve = self.convs.given(scale, shift)
+
+        def run(part: Tensor) -> Tensor:
+            left, right = convolve(part)
+            return self.rest(left).mul_(right)
+
+        return run
 
 
 class InPlaceResidual(nn.Module):

@@ -179,7 +179,7 @@ def _pooling(step: nn.Module) -> _Pooling | None:
         return _Pooling(Program.moments, lambda x, m: step.given(x, *_affine(step.norm, m, x)), halo)
     if isinstance(step, NormedProduct):
         halo = _known(radius_of(step.rest))
-        return _Pooling(Program.moments, lambda x, m: step.given(x, *_affine(step.convs.norm, m, x)), halo)
+        return _Pooling(Program.moments, lambda x, m: step.given(*_affine(step.convs.norm, m, x))(x), halo)
     if isinstance(step, Pooled):
         weight = next(step.gate.parameters())
         return _gate(lambda mean: step.gate(mean.to(weight)))

@@ -14,7 +14,7 @@ import paragon_arch
 from benchmarks.reference import reference_form
 from paragon_arch.errors import InvalidOptionError, ParagonWarning
 from paragon_arch.fusion import fuse_network
-from paragon_engine.inference import PASSES, InferenceForm, Target, inference_form
+from paragon_engine.inference import PASSES, InferenceForm, Target, bands, inference_form
 from tests.engine.inference_cases import CASES, build, worst_difference
 from tests.golden import NAMES, read
 
@@ -40,6 +40,7 @@ APPLIES = {
     "context_in_place": "magic-x3",
     "mish_rational": "v1-pixelshuffle-x2",
     "in_place": "release-realtime-x2",
+    "row_bands": "v10-stream-x2",
     "strided_shuffle": "v6-nano-x4",
     "channels_last": "hybrid-gn-x2",
 }
@@ -82,7 +83,8 @@ def test_each_pass_can_be_left_out(name: str) -> None:
 def test_the_expected_passes_apply() -> None:
     form = inference_form(build("release-realtime-x2"))
     assert form.applied.keys() == {
-        "layer_scale_fold", "gain_fold", "tail_merged", "base_merged", "in_place", "strided_shuffle", "channels_last"
+        "layer_scale_fold", "gain_fold", "tail_merged", "base_merged", "in_place", "row_bands",
+        "strided_shuffle", "channels_last",
     }  # fmt: skip
     assert "tail_merged" not in inference_form(build("magic-hr-x2")).applied  # its head is not linear
 
@@ -96,6 +98,18 @@ def test_frames_of_both_kinds_are_exact_on_every_small_size() -> None:
             expected = network(image)
             for form in forms:
                 torch.testing.assert_close(form(image), expected, rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_bands_join_exactly(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bands, "BAND_BYTES", 1)  # as many bands as there can be
+    network = build(case)
+    form = inference_form(network)
+    banded = [module for module in form.modules() if isinstance(module, bands.BandedResidual)]
+    assert form.applied.get("row_bands", 0) == len(banded)
+    image = torch.rand(1, 3, 67, 11, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
+    expected = network(image)
+    assert ((form(image) - expected).abs().max() / expected.abs().max().clamp(min=1)).item() <= DOUBLE
 
 
 @pytest.mark.parametrize("case", ["v1-magic-x2", "magic-x2", "release-photo-x2"])
