@@ -38,7 +38,7 @@ class TorchBackend:
     def prepare(self, network: SRNetwork, *, device: torch.device, precision: Precision) -> Runner:
         """See `Backend`."""
         check_request(self, device, precision)
-        return runner(inference_form(fused(network)), device, DTYPES[precision])
+        return ModuleRunner(inference_form(fused(network)), device, DTYPES[precision])
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class CompiledTorchBackend:
         """See `Backend`; takes up to minutes."""
         check_request(self, device, precision)
         compiled: Any = torch.compile(inference_form(fused(network), target="graph"), dynamic=True)
-        run = runner(compiled, device, DTYPES[precision])
+        run = ModuleRunner(compiled, device, DTYPES[precision])
         channels = network.hyperparameters.get("in_channels", 3)
         try:
             run(torch.zeros(1, channels, *COMPILED_AT, device=device))
@@ -73,13 +73,15 @@ class CompiledTorchBackend:
         return run
 
 
-def runner(form: nn.Module, device: torch.device, dtype: torch.dtype) -> Runner:
-    """Run a module on a device, in a type."""
-    form = form.to(device, dtype)
+class ModuleRunner:
+    """Runs a module on a device, in a type."""
+
+    def __init__(self, module: nn.Module, device: torch.device, dtype: torch.dtype) -> None:
+        self.module = module.to(device, dtype)
+        self._device, self._dtype = device, dtype
 
     @torch.inference_mode()
-    def run(x: Tensor) -> Tensor:
+    def __call__(self, x: Tensor) -> Tensor:
+        """See `Runner`."""
         # a copy is an inference tensor, whatever x is: a compiled form would be compiled anew for the other kind
-        return form(x.to(device, dtype, copy=True)).to(x.device, torch.float32)
-
-    return run
+        return self.module(x.to(self._device, self._dtype, copy=True)).to(x.device, torch.float32)
