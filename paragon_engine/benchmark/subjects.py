@@ -76,8 +76,8 @@ def _on_backend(network: SRNetwork, name: str, reference: Reference | None, devi
     item, result = backend(name), list[Subject]()
     if isinstance(item, GraphBackend):
         if reference is not None:
-            result += [Subject("reference", name, lambda: item.ModuleRunner(export_onnx(reference(network)), device))]
-        result += [Subject("inference", name, lambda: item.ModuleRunner(graph_of(network), device))]
+            result += [Subject("reference", name, lambda: item.runner(export_onnx(reference(network)), device))]
+        result += [Subject("inference", name, lambda: item.runner(graph_of(network), device))]
     else:
         result += [Subject("inference", name, lambda: item.prepare(network, device=device, precision="fp32"))]
     return result
