@@ -40,7 +40,7 @@ PRESETS: dict[str, tuple[dict[str, Any], ...]] = {
 }
 """What the memory table changes in a layout's first variant; one line for each entry."""
 MEMORY_SIZE, MEMORY_TILE = 384, 128
-SPEED = (
+SPEED: tuple[tuple[str, str, dict[str, Any]], ...] = (
     ("v2-release", "realtime", {}),
     ("v2-release", "stream", {}),
     ("v2-magic", "nano", {}),
@@ -49,7 +49,10 @@ SPEED = (
 )
 """Layout, variant and what is changed in it."""
 SPEED_SIZES, SPEED_TILES = (512, 1024), (128, 256, 512)
-LARGE = (("v2-release", "realtime", {}), ("v1-magic", "nano", {"num_groups": 1, "num_blocks": 1}))
+LARGE: tuple[tuple[str, str, dict[str, Any]], ...] = (
+    ("v2-release", "realtime", {}),
+    ("v1-magic", "nano", {"num_groups": 1, "num_blocks": 1}),
+)
 LARGE_SIZE = 4096
 
 
@@ -63,7 +66,7 @@ def build(layout: Layout, shape: dict[str, Any]) -> ImageModelDescriptor[Any]:
     state = layout.network(**hyper).state_dict()
     windowed = hyper.get("variant") in ("photo", "pro") or hyper.get("block") == "paragon"
     needed = ("scale", "window_size") if windowed else ("scale",)
-    given = {name: hyper[name] for name in needed if name in unknown}
+    given: dict[str, Any] = {name: hyper[name] for name in needed if name in unknown}
     return with_backend(paragon_arch.load(state, **given))
 
 

@@ -16,7 +16,6 @@ from . import Backend, Precision, Runner, backend
 from .choose import choose
 from .guard import Guarded, ladder
 from .network import BackendNetwork
-from .pytorch import TorchBackend
 
 PrecisionChoice = Precision | Literal["auto"]
 
@@ -43,9 +42,7 @@ def with_backend(
     run = make_runner(item, network, device=device, precision=first)
     log.info("backend %s, %s", item.name, first)
     steps = ladder(first, network.traits, ("fp32", "fp16", "bf16"))
-    # in half precision a tile of the whole network is what can be computed again
-    staged = isinstance(item, TorchBackend) and first == "fp32"
-    worker = BackendNetwork(network, run, precisions=steps, staged=staged)
+    worker = BackendNetwork(network, run, precisions=steps)
     return ParagonModelDescriptor(Opened(worker, model.layout, model.report))
 
 

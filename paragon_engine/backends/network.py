@@ -12,6 +12,7 @@ from paragon_arch.networks.base import SRNetwork, Traits
 from ..inference import InferenceForm, inference_form
 from .base import DTYPES, Precision, Runner
 from .forms import fused
+from .pytorch import ModuleRunner
 
 
 class BackendNetwork(SRNetwork):
@@ -23,18 +24,22 @@ class BackendNetwork(SRNetwork):
         network: the original.
         run: computes whole images.
         precisions: what the runner may compute in, in the order it tries them.
-        staged: the runner is PyTorch's inference form, so that taking it in stages is as fast.
+
+    Attributes:
+        staged: the runner is PyTorch's inference form in FP32, so that taking it in stages is as fast. (In half
+            precision a tile of the whole network is what can be computed again.)
     """
 
-    def __init__(
-        self, network: SRNetwork, run: Runner, *, precisions: Sequence[Precision] = ("fp32",), staged: bool = False
-    ) -> None:
+    def __init__(self, network: SRNetwork, run: Runner, *, precisions: Sequence[Precision] = ("fp32",)) -> None:
         super().__init__()
-        self.network, self.run = network, run
-        self.precisions, self.staged = tuple(precisions), staged
+        self.network, self.run, self.precisions = network, run, tuple(precisions)
         self.scale, self.hyperparameters, self.alpha = network.scale, network.hyperparameters, network.alpha
         self.fused, self.fusible, self.minimum_size = network.fused, network.fusible, network.minimum_size
         self._forms: dict[Precision, InferenceForm] = {}
+        module = run.module if isinstance(run, ModuleRunner) else None
+        self.staged = isinstance(module, InferenceForm) and self.precisions == ("fp32",)
+        if isinstance(module, InferenceForm):
+            self._forms[self.precisions[0]] = module
 
     @property
     def traits(self) -> Traits:

@@ -42,7 +42,7 @@ class TorchBackend:
     def prepare(self, network: SRNetwork, *, device: torch.device, precision: Precision) -> Runner:
         """See `Backend`."""
         check_request(self, device, precision)
-        return runner(inference_form(fused(network)), device, DTYPES[precision])
+        return ModuleRunner(inference_form(fused(network)), device, DTYPES[precision])
 
 
 @dataclass(frozen=True)
@@ -71,9 +71,9 @@ class CompiledTorchBackend:
         """See `Backend`; takes up to minutes."""
         check_request(self, device, precision)
         form = inference_form(fused(network), target="graph")
-        plain = runner(form, device, DTYPES[precision])
+        plain = ModuleRunner(form, device, DTYPES[precision])
         compiled: Any = torch.compile(form, dynamic=True)
-        run = runner(compiled, device, DTYPES[precision])
+        run = ModuleRunner(compiled, device, DTYPES[precision])
         channels = network.hyperparameters.get("in_channels", 3)
         try:
             run(torch.zeros(1, channels, *COMPILED_AT, device=device))
@@ -88,13 +88,15 @@ def _served(x: Tensor) -> bool:
     return len(x) == 1 and x.numel() > SMALL and min(x.shape[2:]) >= THIN
 
 
-def runner(form: nn.Module, device: torch.device, dtype: torch.dtype) -> Runner:
-    """Run a module on a device, in a type."""
-    form = form.to(device, dtype)
+class ModuleRunner:
+    """Runs a module on a device, in a type."""
+
+    def __init__(self, module: nn.Module, device: torch.device, dtype: torch.dtype) -> None:
+        self.module = module.to(device, dtype)
+        self._device, self._dtype = device, dtype
 
     @torch.inference_mode()
-    def run(x: Tensor) -> Tensor:
+    def __call__(self, x: Tensor) -> Tensor:
+        """See `Runner`."""
         # a copy is an inference tensor, whatever x is: a compiled form would be compiled anew for the other kind
-        return form(x.to(device, dtype, copy=True)).to(x.device, torch.float32)
-
-    return run
+        return self.module(x.to(self._device, self._dtype, copy=True)).to(x.device, torch.float32)

@@ -13,7 +13,7 @@ from paragon_arch.networks.base import SRNetwork
 from ..backends import Runner, backend
 from ..backends.base import GraphBackend
 from ..backends.forms import fused, graph_of
-from ..backends.pytorch import runner
+from ..backends.pytorch import ModuleRunner
 from ..inference import PASSES, inference_form
 from ..onnx_export import export_onnx
 
@@ -59,7 +59,7 @@ def subjects(
 
 
 def _eager(form: str, make: Callable[[], nn.Module], device: torch.device) -> Subject:
-    return Subject(form, "torch", lambda: runner(make(), device, torch.float32), make)
+    return Subject(form, "torch", lambda: ModuleRunner(make(), device, torch.float32), make)
 
 
 def _after_each_pass(network: SRNetwork, device: torch.device) -> list[Subject]:

@@ -85,12 +85,15 @@ class AllocationCounter(TorchDispatchMode):
 def workspace(func: Any, args: tuple[Any, ...], result: Any) -> int:
     """Bytes that a kernel takes beside its result and returns at its end, as measured on the CPU in float32.
 
-    oneDNN's convolutions work on a copy of the input, then of the output, with the channels in blocks of eight.
+    oneDNN's convolutions work on a copy of the input, then of the output, with the channels in blocks of eight. A crop
+    is copied for them first.
     Attention of maps without a head dimension is not fused: it holds logits, weights and a mask of all pairs.
     """
     name = str(getattr(func, "_overloadpacket", func))
     if name in ("aten.conv2d", "aten.convolution"):
-        return max(x.nbytes * (-(-x.shape[1] // 8) * 8) // x.shape[1] for x in (args[0], result))
+        dense = any(args[0].is_contiguous(memory_format=f) for f in (torch.contiguous_format, torch.channels_last))
+        blocked = max(x.nbytes * (-(-x.shape[1] // 8) * 8) // x.shape[1] for x in (args[0], result))
+        return blocked if dense else blocked + args[0].nbytes
     if "scaled_dot_product" in name and args[0].ndim == 3:
         query, key = args[0], args[1]
         return query.shape[0] * query.shape[1] * key.shape[1] * (2 * query.element_size() + 1)

@@ -80,8 +80,10 @@ def exact_work(model: ImageModelDescriptor[Any], height: int, width: int, *, reh
         return
     whole = None if network.staged else convolutional(network, height, width)
     if whole is None:
-        found = [(form_stages(clone(network.form(step)), height, width), DTYPES[step]) for step in network.precisions]
-        yield from (Work(program, dtype) for program, dtype in found if program is not None)
+        for step in network.precisions:  # one after the other: the next form is only made when it is needed
+            program = form_stages(clone(network.form(step)), height, width)
+            if program is not None:
+                yield Work(program, DTYPES[step])
     elif rehearsal:  # what the backend allocates is not known; the inference form is near it
         run = convolutional(network, height, width, clone(network.form()))
         assert run is not None
@@ -97,6 +99,13 @@ def _itself(module: M) -> M:
 def worker(network: nn.Module) -> nn.Module:
     """The module whose allocations are those of a network: the inference form, where a backend uses it."""
     return network.form() if isinstance(network, BackendNetwork) else network
+
+
+def eager_module(network: nn.Module) -> nn.Module | None:
+    """The module whose layers PyTorch calls one by one when a network runs; None if a backend runs it as a whole."""
+    if isinstance(network, BackendNetwork):
+        return network.form() if network.staged else None
+    return network
 
 
 def can_tile_exactly(model: ImageModelDescriptor[Any], x: Tensor) -> bool:

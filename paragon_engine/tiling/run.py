@@ -17,8 +17,9 @@ from . import overlap as overlapping
 from .buffers import Store, limits_for
 from .memory import is_out_of_memory, release_cached
 from .overlap import TileSize
-from .plan import Plan, Tiling, can_tile_exactly, exact_work, make_plan, padded_size, streaming_need
+from .plan import Plan, Tiling, can_tile_exactly, eager_module, exact_work, make_plan, padded_size, streaming_need
 from .streaming import Streamer
+from .watch import watched
 
 OnPart = Callable[[Tensor, int, int], None]
 """Called with a finished part ``(C, h, w)`` of the result, in 0..1, and its topmost row and leftmost column."""
@@ -45,7 +46,7 @@ def upscale_tensor(
         tile: side of a tile in input pixels; 0 or None for untiled; "auto" as `plan.make_plan` decides.
         tiling: "exact" gives the result of the whole image; "overlap" approximates it, with feathered seams.
         overlap: for "overlap" alone: input pixels shared by neighbours.
-        progress: advanced by tiles; may cancel between them.
+        progress: advanced by tiles, or by layers where the image runs at once; may cancel between layers or stages.
         memory_limit: bytes on the model's device that an "auto" tile may plan with; None for what is free there.
         on_part: called for every finished part of the result of each image of the batch; not for "overlap".
 
@@ -78,16 +79,13 @@ def upscale_tensor(
 
 def _untiled(model: ImageModelDescriptor[Any], x: Tensor, progress: Progress) -> Tensor | None:
     """The result at once; None if memory ran out."""
-    progress.start(1)
-    progress.raise_if_cancelled()
     try:
-        result = model(x.to(model.device, model.dtype)).to(x.device, torch.float32)
+        with watched(eager_module(model.model), progress):
+            return model(x.to(model.device, model.dtype)).to(x.device, torch.float32)
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise
         return None
-    progress.advance()
-    return result
 
 
 def _after_running_out(model: ImageModelDescriptor[Any], x: Tensor) -> Plan:
@@ -155,14 +153,18 @@ def _stream_image(
         if on_part is not None:
             on_part(part, top, left)
 
-    device, works = model.device, list(exact_work(model, *image.shape[-2:]))
-    for number, work in enumerate(works, start=1):
+    device, works = model.device, exact_work(model, *image.shape[-2:])
+    work = next(works)
+    while True:
         store = Store(device, work.dtype, limits_for(device, reserve), channels_last=work.program.channels_last)
         like, part = torch.empty(0, dtype=work.dtype, device=device), progress.part()
         Streamer(work.program, store=store, like=like, tile=tile, progress=part, on_region=finished).run(image, result)
-        if number == len(works) or bool(torch.isfinite(result).all()):
+        if work.dtype not in (torch.float16, torch.bfloat16) or bool(torch.isfinite(result).all()):
             return
-        log.warning("the image overflowed in %s: redone in %s", work.dtype, works[number].dtype)
+        failed, work = work, next(works, None)
+        if work is None:
+            return
+        log.warning("the image overflowed in %s: redone in %s", failed.dtype, work.dtype)
 
 
 def _padded(x: Tensor, size: tuple[int, int]) -> Tensor:

@@ -13,13 +13,15 @@ import torch
 from torch import Tensor
 
 import paragon_arch
+from paragon_arch.errors import CancelledError
 from paragon_arch.networks.stages import Program
 from paragon_arch.networks.v2_atd import ParagonSR2ATD
-from paragon_engine.backends.model import BackendNetwork, with_backend
+from paragon_engine.backends.model import with_backend
 from paragon_engine.progress import Progress
 from paragon_engine.tiling import buffers, make_plan, memory, upscale_tensor
 from paragon_engine.tiling.buffers import Limits, Store, limits_for, reserve_file
 from paragon_engine.tiling.memory import is_out_of_memory
+from paragon_engine.tiling.plan import worker
 from paragon_engine.tiling.streaming import Streamer
 from tests.engine.exact_models import build, image
 from tests.engine_models import descriptor
@@ -63,8 +65,7 @@ def test_what_cannot_be_tiled_exactly_runs_untiled_and_says_so(log: pytest.LogCa
 
 def test_auto_takes_exact_tiles_that_fit(monkeypatch: pytest.MonkeyPatch, log: pytest.LogCaptureFixture) -> None:
     model, x = with_backend(descriptor(**PRO)), image(96, 80)
-    assert isinstance(model.model, BackendNetwork)
-    whole = memory.untiled_peak(model.model.form(), x.shape, model.dtype)
+    whole = memory.untiled_peak(worker(model.model), x.shape, model.dtype)
     expected = upscale_tensor(model, x)
     assert "exact tiles" not in log.text
 
@@ -112,6 +113,46 @@ def test_progress_tells_how_long_it_will_take() -> None:
     assert shown.etas[0] is None
     assert all(eta is not None for eta in shown.etas[1:])
     assert shown.etas[-1] == pytest.approx(0, abs=1e-6)
+
+
+@pytest.mark.parametrize("backend", [None, "torch"])
+def test_an_untiled_run_shows_progress_and_can_be_stopped(backend: str | None) -> None:
+    model, x = descriptor(**PRO), image(24, 24)
+    run = model if backend is None else with_backend(model, backend)
+    shown = _Shown()
+    expected = upscale_tensor(run, x, tile=0, progress=shown)
+    assert len(shown.etas) > 10
+    assert shown.done == shown.total
+
+    class StopHalfWay(Progress):
+        def show(self, *, final: bool = False) -> None:
+            if self.done > self.total / 2:
+                self.cancel()
+
+    stopped = StopHalfWay()
+    with pytest.raises(CancelledError):
+        upscale_tensor(run, x, tile=0, progress=stopped)
+    assert stopped.done < 0.6 * stopped.total
+    assert torch.equal(upscale_tensor(run, x, tile=0), expected)  # the model is as it was
+
+
+def test_memory_that_runs_out_untiled_takes_the_progress_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, x, whole = descriptor(**PRO), image(64, 64), Progress()
+    expected = model(x)
+    layer = model.model.get_submodule("conv_out")
+    forward, failed = layer.forward, False
+
+    def failing(x: Tensor) -> Tensor:
+        nonlocal failed
+        if not failed:
+            failed = True
+            raise RuntimeError("XPU out of memory. Tried to allocate 2.00 GiB")
+        return forward(x)
+
+    monkeypatch.setattr(layer, "forward", failing)
+    whole.start(1)
+    assert (upscale_tensor(model, x, tile=0, progress=whole.part()) - expected).abs().max() <= 1e-5
+    assert whole.done == pytest.approx(1)
 
 
 def test_stages_that_overflow_are_redone(log: pytest.LogCaptureFixture) -> None:
