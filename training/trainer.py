@@ -124,6 +124,6 @@ class Trainer:
 
     def averaged_network(self) -> SRNetwork:
         """A new network on the CPU with the averaged weights, in eval mode: what is exported and measured."""
-        network = build(replace(self.recipe.model, start=None), seed=self.recipe.run.seed)
-        network.load_state_dict(self.average.state(self.network))
+        network = build(replace(self.recipe.model, start=None, init="default"), seed=self.recipe.run.seed)
+        self.average.into(network, self.network)
         return network.eval()
