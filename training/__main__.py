@@ -4,6 +4,7 @@ python -m training.data.fetch_photographs            photographs with free licen
 python -m training fit training/recipes/NAME.toml    train, or go on where a run was stopped
 python -m training fit --smoke                       a minute of it, to see that everything works
 python -m training evaluate MODEL...                 scores on the hold-out photographs
+python -m training scores                            the same for every model of this repository
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from pathlib import Path
 import torch
 
 from paragon_arch.errors import ParagonError
+from paragon_engine.catalog import shipped_models
 
 from .config import read_recipe
 from .evaluate import evaluate, table
@@ -44,6 +46,10 @@ def build_parser() -> argparse.ArgumentParser:
     command.add_argument("--scale", type=int, help="needed without a model, or where a model does not tell it")
     command.add_argument("--pictures", action="store_true", help="a line for each picture, not only the means")
     command.set_defaults(run=run_evaluate)
+
+    command = commands.add_parser("scores", help="the tables of the model cards: every model of this repository")
+    command.add_argument("--folder", type=Path, default=Path("data/photographs/holdout"), help="default: %(default)s")
+    command.set_defaults(run=run_scores)
     return parser
 
 
@@ -60,6 +66,16 @@ def run_evaluate(arguments: argparse.Namespace) -> None:
     """``evaluate``: print a Markdown table."""
     scores = evaluate(arguments.model, arguments.folder, reduce=arguments.reduce, scale=arguments.scale)
     print(table(scores, pictures=arguments.pictures))
+
+
+def run_scores(arguments: argparse.Namespace) -> None:
+    """``scores``: for each scale a table on the pictures as they are, and one on the halved pictures."""
+    models = shipped_models()
+    for scale in sorted({model.scale for model in models}):
+        paths = [model.path for model in models if model.scale == scale]
+        for reduce, words in ((1, "as published"), (2, "halved first")):
+            print(f"## {scale}x, photographs {words}\n")
+            print(table(evaluate(paths, arguments.folder, reduce=reduce, scale=scale), pictures=True), end="\n\n")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -46,3 +46,17 @@ class Average:
         """A complete state dict: averages, and the network's own values where there is none."""
         own = network.state_dict()
         return {**own, **{name: value for name, value in self.values.items() if name in own}}
+
+    @torch.no_grad()
+    def into(self, target: nn.Module, network: nn.Module) -> None:
+        """Give a network of the same structure the averaged values, ranges of fake quantisation included."""
+        target.load_state_dict(self.state(network))
+        copy_buffers(target, self.values)
+
+
+@torch.no_grad()
+def copy_buffers(network: nn.Module, values: Mapping[str, Tensor]) -> None:
+    """Set buffers, those that no state dict holds included."""
+    for name, buffer in network.named_buffers():
+        if name in values:
+            buffer.copy_(values[name])

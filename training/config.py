@@ -50,7 +50,7 @@ class ModelConfig:
     start: str | None = None
     """Checkpoint of the same layout and size to start from, instead of fresh weights."""
     qat: bool = False
-    """Train with fake quantisation to 8 bits, which `deploy quantize` exports."""
+    """Train the fused network with fake quantisation to 8 bits, which `deploy quantize` exports. Needs `start`."""
 
 
 @dataclass(frozen=True)
@@ -206,6 +206,7 @@ class Recipe:
         _check_optim(self.optim)
         _check_gan(self.gan)
         _one_of("model.init", self.model.init, INITS)
+        _require(not self.model.qat or self.model.start is not None, "model.qat", True, "used with model.start")
         for name, weight in self.losses.items():
             _one_of("losses", name, LOSS_NAMES)
             _require(weight > 0, f"losses.{name}", weight, "positive; leave the line out to switch it off")

@@ -14,9 +14,11 @@ from torch.utils.checkpoint import checkpoint  # pyright: ignore[reportUnknownVa
 
 import paragon_arch
 from paragon_arch.errors import InvalidOptionError
+from paragon_arch.fusion import fuse_network
 from paragon_arch.layouts import LAYOUTS, Layout, State
 from paragon_arch.networks.base import SRNetwork, structure_only
 from paragon_arch.networks.dynamic import TrackedTransformer
+from paragon_engine.quantize import prepare_qat
 
 from .config import ModelConfig
 
@@ -74,7 +76,14 @@ def build(config: ModelConfig, *, seed: int) -> SRNetwork:
         _copy_weights(network, Path(config.start))
     elif config.init == "data":
         _initialise(network, config)
-    return network
+    return _rounding(network) if config.qat else network
+
+
+def _rounding(network: SRNetwork) -> SRNetwork:
+    """The fused network with fake quantisation, ready to train."""
+    fused = fuse_network(network, accept_identity=True).network
+    prepare_qat(fused)
+    return fused
 
 
 @torch.no_grad()

@@ -14,6 +14,7 @@ from paragon_arch.errors import InvalidOptionError
 from paragon_arch.files import safetensors_file
 from paragon_arch.files.atomic import atomic_path
 
+from .average import copy_buffers
 from .config import Recipe
 from .network import set_tracking_step
 from .trainer import Trainer
@@ -32,7 +33,7 @@ def save(trainer: Trainer, path: Path) -> None:
 
 
 def _tensors(trainer: Trainer) -> Parts:
-    yield from _prefixed("model", trainer.network.state_dict())
+    yield from _prefixed("model", {**dict(trainer.network.named_buffers()), **trainer.network.state_dict()})
     yield from _prefixed("average", trainer.average.values)
     yield from _moments("adam", trainer.network, trainer.optimizer)
     if trainer.critic is not None:
@@ -64,7 +65,9 @@ def resume(trainer: Trainer, path: Path) -> None:
     counters: dict[str, int] = json.loads(metadata["counters"])
     trainer.step, trainer.skipped = counters["step"], counters["skipped"]
     trainer.average.updates = counters["updates"]
-    trainer.network.load_state_dict(_below("model", tensors))
+    model, own = _below("model", tensors), trainer.network.state_dict()
+    trainer.network.load_state_dict({name: value for name, value in model.items() if name in own})
+    copy_buffers(trainer.network, model)
     set_tracking_step(trainer.network, trainer.step)
     for name, value in trainer.average.values.items():
         value.copy_(tensors[f"average.{name}"])

@@ -45,7 +45,7 @@ class Trainer:
         if recipe.optim.amp and not self.network.traits.bfloat16:
             raise InvalidOptionError("optim.amp: this network loses the picture in bfloat16; use alpha 0 or no amp")
         if recipe.model.init == "data" and recipe.model.start is None:
-            normalise(self.network, sampler.batch(0)[0])
+            normalise(self.network, sampler.batch(0, whole=True)[0])
         self.network.to(device).train()
         if recipe.optim.checkpointing:
             recompute_blocks(self.network)
@@ -124,6 +124,6 @@ class Trainer:
 
     def averaged_network(self) -> SRNetwork:
         """A new network on the CPU with the averaged weights, in eval mode: what is exported and measured."""
-        network = build(replace(self.recipe.model, start=None), seed=self.recipe.run.seed)
-        network.load_state_dict(self.average.state(self.network))
+        network = build(replace(self.recipe.model, start=None, init="default"), seed=self.recipe.run.seed)
+        self.average.into(network, self.network)
         return network.eval()

@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 
 from paragon_arch.errors import InvalidOptionError
-from training.config import Recipe, parse_recipe, read_recipe
+from paragon_arch.networks.base import structure_only
+from training.config import ModelConfig, Recipe, parse_recipe, read_recipe
+from training.network import find_layout, hyperparameters
 
 MINIMAL: dict[str, dict[str, Any]] = {"data": {"synthetic": 1}, "optim": {"steps": 10}, "run": {"out": "x"}}
 
@@ -80,3 +82,38 @@ def test_broken_file_is_named(tmp_path: Path) -> None:
     for name in ("broken.toml", "missing.toml"):
         with pytest.raises(InvalidOptionError, match=name):
             read_recipe(tmp_path / name)
+
+
+SEEDS = {
+    "v1-pixelshuffle": ("tiny", "xs", "s", "m", "l", "xl"),
+    "v2-magic": ("nano", "anime", "tiny", "s", "m", "l", "xl"),
+    "v2-magic-hr": ("nano", "anime", "tiny", "s", "m", "l", "xl"),
+    "v2-dualpath-rgbgate": ("realtime", "stream", "photo", "pro"),
+    "v2-release": ("realtime", "stream", "photo", "pro"),
+}
+"""Every variant that the family's documents describe, by the layout of their time."""
+
+
+@pytest.mark.parametrize("layout", SEEDS)
+def test_every_variant_has_both_recipes_and_they_build(root: Path, layout: str) -> None:
+    folder = root / "training" / "recipes" / layout
+    names = {f"{variant}-{stage}" for variant in SEEDS[layout] for stage in ("fidelity", "perceptual")}
+    assert {path.stem for path in folder.glob("*.toml")} == names
+    for name in names:
+        recipe = read_recipe(folder / f"{name}.toml")
+        variant, stage = name.split("-")
+        assert (recipe.model.layout, recipe.model.variant) == (layout, variant)
+        with structure_only():
+            network = find_layout(layout).network(**hyperparameters(recipe.model))
+        assert network.traits.bfloat16 or not recipe.optim.amp
+        assert (recipe.gan.weight > 0, recipe.model.start is not None) == ((stage == "perceptual",) * 2)
+        if stage == "perceptual":
+            fidelity = read_recipe(folder / f"{variant}-fidelity.toml")
+            assert recipe.model.start == f"{fidelity.run.out}/model.safetensors"
+
+
+def test_unknown_layouts_and_variants_are_named() -> None:
+    with pytest.raises(InvalidOptionError, match="v3"):
+        hyperparameters(ModelConfig("v3"))
+    with pytest.raises(InvalidOptionError, match="known: photo, pro, realtime, stream"):
+        hyperparameters(ModelConfig(variant="huge"))

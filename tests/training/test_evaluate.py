@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 
 from paragon_arch.errors import ImageError, InvalidOptionError
+from paragon_engine.catalog import shipped_models
 from training.__main__ import main
 from training.config import ModelConfig
 from training.data.pictures import synthetic_image
@@ -58,6 +59,13 @@ def test_table_shows_the_gain_over_bicubic() -> None:
     scores = [Score("bicubic", "a", 30.0, 0.9, 20.0), Score("ours", "a", 31.5, 0.95, 21.0)]
     assert "| mean | ours | 31.50 | +1.50 | 0.9500 | 21.00 |" in table(scores, pictures=False)
     assert "| a | ours |" in table(scores, pictures=True)
+
+
+def test_one_command_measures_every_shipped_model(pictures: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["scores", "--folder", str(pictures)]) == 0
+    printed = capsys.readouterr().out
+    assert all(f"| mean | {shipped.path.stem} |" in printed for shipped in shipped_models())
+    assert printed.count("## 2x") == printed.count("## 4x") == 2
 
 
 def test_command_line_prints_the_table(model: Path, pictures: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -105,8 +105,8 @@ class Poisoned(PairSampler):
 
     bad: frozenset[int] = frozenset()
 
-    def batch(self, step: int) -> tuple[Tensor, Tensor]:
-        low, high = super().batch(step)
+    def batch(self, step: int, *, whole: bool = False) -> tuple[Tensor, Tensor]:
+        low, high = super().batch(step, whole=whole)
         return low, high * float("nan") if step in self.bad else high
 
 

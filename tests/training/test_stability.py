@@ -7,16 +7,20 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor
 
 import paragon_arch
 from paragon_arch.fusion import fuse_network
 from paragon_arch.networks.dynamic import TrackedTransformer
+from paragon_engine.quantize import stored_ranges
 from training.average import Average
 from training.config import DataConfig, GanConfig, ModelConfig, OptimConfig, Recipe, RunConfig, ValidationConfig
 from training.data.pairs import make_sampler
+from training.data.pictures import image_size, synthetic_image
 from training.export import export
 from training.losses.pixel import charbonnier
+from training.state import resume, save
 from training.trainer import Trainer
 from training.validation import validate
 
@@ -73,7 +77,7 @@ def test_averaged_weights_fuse_and_evaluate_as_the_run_itself_does(tmp_path: Pat
     run.network.load_state_dict(run.average.state(run.network))  # the live network's own path, with these weights
     with torch.inference_mode():
         expected = run.network(x)
-        assert torch.allclose(averaged(x), expected, atol=1e-6)
+        assert torch.allclose(averaged(x), expected, atol=1e-5)  # other memory layout, other order of sums
         assert torch.allclose(fuse_network(averaged).network(x), expected, atol=1e-4)
     export(averaged, tmp_path / "model.safetensors", overwrite=False, recipe="{}")
     loaded = paragon_arch.load(tmp_path / "model.safetensors")  # warns, thus fails, if a flag denies its kernel
@@ -133,15 +137,16 @@ def test_bfloat16_learns_and_is_refused_where_it_would_lose_the_picture(tmp_path
 
 @pytest.mark.parametrize("critic", ["munet-unet", "munet-4branch"])
 def test_critics_learn_to_tell_pictures_apart(tmp_path: Path, critic: str) -> None:
-    gan = GanConfig(weight=0.05, critic=critic, num_feat=4, lr=2e-3, r1=0.1, r2=0.1, feature_matching=0.1)
+    gan = GanConfig(weight=0.05, critic=critic, num_feat=4, lr=1e-3, penalty_every=2, feature_matching=0.1)
     run = advanced(made(tmp_path, gan=gan), 1)
-    first = run.report
-    assert {"charbonnier", "adversarial", "features", "critic", "real", "fake", "r1", "r2"} == set(first)
-    low, high = run.sampler.batch(0)
-    for _ in range(15):
-        run.advance((torch.rand_like(low), high))  # a generator that makes something else from noise
-    assert run.report["critic"] < first["critic"]
-    assert run.report["real"] > run.report["fake"]
+    assert {"charbonnier", "adversarial", "features", "critic", "real", "fake", "r1", "r2"} == set(run.report)
+    assert run.critic is not None
+    real = run.sampler.batch(0)[1]
+    fake = torch.nn.functional.avg_pool2d(real, 5, stride=1, padding=2)
+    reports = [run.critic.advance(real, fake, step=1, rate=1.0) for _ in range(12)]  # step 1: no penalty
+    assert "r1" not in reports[0]
+    margins = [report["real"] - report["fake"] for report in reports]
+    assert margins[-1] > margins[0]
 
 
 def test_average_of_a_network_that_jumps_is_in_between() -> None:
@@ -156,10 +161,6 @@ def test_average_of_a_network_that_jumps_is_in_between() -> None:
 
 
 def test_validation_scores_and_shows_the_averaged_network(tmp_path: Path) -> None:
-    from PIL import Image
-
-    from training.data.pictures import synthetic_image
-
     folder = tmp_path / "pictures"
     folder.mkdir()
     for seed in (20, 21):
@@ -176,4 +177,19 @@ def test_validation_scores_and_shows_the_averaged_network(tmp_path: Path) -> Non
     assert (scores() > before).all()
     samples = list((tmp_path / "samples").iterdir())
     assert [path.name for path in samples] == ["20.png"]
-    assert Image.open(samples[0]).size == (3 * 48 + 8, 48)
+    assert image_size(samples[0]) == (48, 3 * 48 + 8)
+
+
+def test_quantisation_aware_training_keeps_and_exports_its_ranges(tmp_path: Path) -> None:
+    first = advanced(made(tmp_path), 20)
+    export(first.averaged_network(), tmp_path / "first.safetensors", overwrite=False)
+    model = ModelConfig(alpha=0.0, start=str(tmp_path / "first.safetensors"), qat=True)
+    run = advanced(made(tmp_path, model), 4)
+    save(run, tmp_path / "state.safetensors")
+    again = made(tmp_path, model)
+    resume(again, tmp_path / "state.safetensors")
+    assert run.advance() == again.advance()  # ranges are in no state dict, yet a resumed run has them
+    export(again.averaged_network(), tmp_path / "qat.safetensors", overwrite=False)
+    ranges = stored_ranges(tmp_path / "qat.safetensors")
+    assert len(ranges) >= 10
+    assert paragon_arch.load(tmp_path / "qat.safetensors").report.layout == "v2-release"

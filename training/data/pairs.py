@@ -73,10 +73,16 @@ class PairSampler:
         weight = np.array([min(store.sizes[i][0] * store.sizes[i][1], 4e6) ** 0.5 for i in self.usable])
         self.weight = weight / weight.sum()
 
-    def batch(self, step: int) -> tuple[Tensor, Tensor]:
-        """Low- and high-resolution batch ``(B, 3, h, w)`` and ``(B, 3, scale*h, scale*w)``, float32 in 0..1."""
-        first = self.world.rank * self.config.batch
-        pairs = [self.pair(step, first + index) for index in range(self.config.batch)]
+    def batch(self, step: int, *, whole: bool = False) -> tuple[Tensor, Tensor]:
+        """Low- and high-resolution batch ``(B, 3, h, w)`` and ``(B, 3, scale*h, scale*w)``, float32 in 0..1.
+
+        Args:
+            step: of the run.
+            whole: the parts of all processes, not only this one's.
+        """
+        size = self.config.batch
+        first, last = (0, size * self.world.size) if whole else (self.world.rank * size, (self.world.rank + 1) * size)
+        pairs = [self.pair(step, index) for index in range(first, last)]
         return to_tensor(np.stack([low for low, _ in pairs])), to_tensor(np.stack([high for _, high in pairs]))
 
     def pair(self, step: int, index: int) -> tuple[Pixels, Pixels]:
