@@ -20,8 +20,6 @@ from .graph import OPERATORS, Bounds, quiet
 from .options import QuantizationOptions
 from .pictures import Batch, Pair
 
-ENTROPY_BINS = 512
-
 
 @dataclass(frozen=True)
 class Calibration:
@@ -97,7 +95,7 @@ def _method(methods: Any, options: QuantizationOptions) -> tuple[Any, dict[str, 
     if options.kind == "fp8":
         return methods.Distribution, {"scenario": "same"}
     if options.method == "entropy":
-        return methods.Entropy, {"num_bins": ENTROPY_BINS, "symmetric": False}
+        return methods.Entropy, {"symmetric": False}
     if options.method == "percentile":
         return methods.Percentile, {"percentile": options.percentile, "symmetric": False}
     return methods.MinMax, {}

@@ -22,6 +22,7 @@ MIN_WORK = 0.004
 """Layers below this share of the graph's multiply-adds stay as they are: rounding costs more than it saves."""
 WORK_AT = 1024
 """Side of the input that work is counted at: large, so that layers which only see the frame of the image vanish."""
+WIDE_OPSET = 21
 
 Bounds = Mapping[str, Mapping[str, float]]
 """By tensor: ``lowest`` and ``highest``, or ``avg`` and ``std`` for FP8."""
@@ -106,10 +107,19 @@ def quantized(model: Any, layers: Mapping[Layer, str], bounds: Bounds, options: 
     copy.CopyFrom(model)
     if not chosen:
         return copy.SerializeToString()
+    if {"int16", "fp8"} & set(chosen.values()):
+        _raise_opset(copy)
     with quiet():
         made = _quantize(copy, chosen, bounds, options)
     made.producer_name, made.producer_version = model.producer_name, model.producer_version
     return made.SerializeToString(deterministic=True)
+
+
+def _raise_opset(model: Any) -> None:
+    """Declare the opset that has 16-bit and FP8 rounding; no operator of our graphs means something else in it."""
+    for item in model.opset_import:
+        if item.domain in ("", "ai.onnx"):
+            item.version = max(item.version, WIDE_OPSET)
 
 
 def _quantize(model: Any, chosen: Mapping[Layer, str], bounds: Bounds, options: QuantizationOptions) -> Any:
@@ -137,8 +147,28 @@ def _quantize(model: Any, chosen: Mapping[Layer, str], bounds: Bounds, options: 
         extra,
     )
     made.quantize_model()
+    _bypass(made.model.model, {layer.node for layer in chosen})
     made.model.topological_sort()
     return made.model.model
+
+
+def _bypass(model: Any, chosen: set[str]) -> None:
+    """Let all but the quantised layers read the original tensors: the tools give the rounded ones to every reader.
+
+    Residual connections stay exact that way, and FP8 reaches no operator that cannot take it.
+    """
+    rounded = {node.output[0]: node.input[0] for node in model.graph.node if node.op_type == "QuantizeLinear"}
+    original = {
+        node.output[0]: rounded[node.input[0]]
+        for node in model.graph.node
+        if node.op_type == "DequantizeLinear" and node.input[0] in rounded
+    }
+    for node in model.graph.node:
+        if node.op_type in ("QuantizeLinear", "DequantizeLinear") or node.name in chosen:
+            continue
+        for index, name in enumerate(node.input):
+            if name in original:
+                node.input[index] = original[name]
 
 
 def _tensor_data(calibrate: Any, values: Mapping[str, float]) -> Any:

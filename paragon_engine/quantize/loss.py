@@ -17,11 +17,18 @@ from .report import PictureLoss
 Run = Callable[[Batch], Batch]
 
 
-def runner(graph: bytes) -> Run:
-    """A graph in ONNX Runtime on the CPU."""
+def runner(graph: bytes, *, integers: bool = True) -> Run:
+    """A graph in ONNX Runtime on the CPU.
+
+    Args:
+        graph: serialised.
+        integers: let it compute in integers; FP8 needs it off, or ONNX Runtime 1.31 takes FP8 for integers and fails.
+    """
     ort = require("onnxruntime", "quantising")
     settings = ort.SessionOptions()
     settings.intra_op_num_threads, settings.log_severity_level = torch.get_num_threads(), 4
+    if not integers:
+        settings.add_session_config_entry("session.disable_quant_qdq", "1")
     session: Any = ort.InferenceSession(graph, settings, providers=["CPUExecutionProvider"])
     return lambda batch: session.run(None, {"input": batch})[0]
 
@@ -34,9 +41,9 @@ class Score:
     ssim: float
 
 
-def scores(graph: bytes, pairs: Sequence[Pair], scale: int, *, ssim: bool = True) -> list[Score]:
+def scores(graph: bytes, pairs: Sequence[Pair], scale: int, *, ssim: bool = True, integers: bool = True) -> list[Score]:
     """PSNR and SSIM of luma against the ground truth, without ``scale`` pixels at the border."""
-    run = runner(graph)
+    run = runner(graph, integers=integers)
     return [_score(to_image(run(pair.low)), pair, scale, ssim) for pair in pairs]
 
 

@@ -110,6 +110,7 @@ class _Work:
     ) -> None:
         self.subject, self.seen, self.unseen = subject, seen, unseen
         self.options, self.progress = options, progress
+        self.integers = options.kind != "fp8"
         self.sizes = {"scale": subject.scale, "channels": subject.channels}
 
     def run(self) -> tuple[QuantizationReport, bytes]:
@@ -147,17 +148,17 @@ class _Work:
     def _layers(self, model: Any) -> list[Layer]:
         layers = graphs.find_layers(model)
         graphs.check_kept(layers, self.options.keep)
-        bounds = self.subject.bounds
+        trained = self.subject.trained
         return [
             layer
             for layer in layers
-            if not any(part in layer.name for part in self.options.keep) and (not bounds or layer.source in bounds)
+            if not any(part in layer.name for part in self.options.keep) and (not trained or layer.weight in trained)
         ]
 
     def _loss_of(self, state: _State) -> Any:
         def loss(plan: Mapping[Layer, str]) -> float:
             graph = graphs.quantized(state.model, plan, state.calibration.bounds, self.options)
-            found = scores(graph, state.searched, self.subject.scale, ssim=False)
+            found = scores(graph, state.searched, self.subject.scale, ssim=False, integers=self.integers)
             self.progress.raise_if_cancelled()
             return mean_loss(state.base, found)
 
@@ -182,7 +183,7 @@ class _Work:
             target = margin * options.target_db
             found = search(losses, loss, precision=options.kind, fallback=fallback, target=target)
             graph = self._finished(graphs.quantized(state.model, found.plan, state.calibration.bounds, options), found)
-            pictures = by_picture(measured, base, scores(graph, measured, self.subject.scale))
+            pictures = by_picture(measured, base, scores(graph, measured, self.subject.scale, integers=self.integers))
             return found, graph, self._report(state, found, pictures)
 
         result = attempt(MARGINS[0])

@@ -37,6 +37,8 @@ class Subject:
     channels: int
     bounds: Mapping[str, Mapping[str, float]] = field(default_factory=dict[str, Mapping[str, float]])
     """Ranges of tensors that training left; {} where calibration must find them."""
+    trained: frozenset[str] = frozenset()
+    """Weights of the layers that were trained for it."""
 
 
 def open_source(source: Source, options: QuantizationOptions) -> Subject:
@@ -53,13 +55,15 @@ def open_source(source: Source, options: QuantizationOptions) -> Subject:
         return Subject(graph_of(network), scale, channels)
     if options.kind != "int8":
         raise InvalidOptionError("the checkpoint was trained for INT8; it cannot be exported as another kind")
-    graph, bounds = _trained(network, ranges)
-    log.info("%d layers bring their ranges along; nothing is calibrated", len(bounds))
-    return Subject(graph, scale, channels, bounds)
+    graph, bounds, trained = _trained(network, ranges)
+    log.info("%d layers bring their ranges along; nothing is calibrated", len(trained))
+    return Subject(graph, scale, channels, bounds, trained)
 
 
-def _trained(network: SRNetwork, ranges: Mapping[str, Range]) -> tuple[bytes, dict[str, dict[str, float]]]:
-    """The graph of a network with fake quantisation, and the ranges of the tensors that its layers read."""
+def _trained(
+    network: SRNetwork, ranges: Mapping[str, Range]
+) -> tuple[bytes, dict[str, dict[str, float]], frozenset[str]]:
+    """The graph of a network with fake quantisation, ranges of the tensors that its layers read, and their weights."""
     twin = copy.deepcopy(network)
     if not fakes(twin):
         twin = fused(twin)
@@ -81,7 +85,7 @@ def _trained(network: SRNetwork, ranges: Mapping[str, Range]) -> tuple[bytes, di
     bounds = {inputs[weight]: _bounds(ranges[origin]) for weight, origin in readers.items() if weight in inputs}
     if not bounds:
         raise InvalidOptionError("no layer of the exported graph is one that the checkpoint was trained to quantise")
-    return graph, bounds
+    return graph, bounds, frozenset(readers)
 
 
 def _bounds(pair: Range) -> dict[str, float]:
