@@ -125,7 +125,7 @@ def prove(
     own = {"precision": precision, "opset": str(opset), "io": options.io if precision == "fp16" else "fp32"}
     own |= {"calibration": "none"}
     described = with_metadata(graph, facts | with_prefix(own))
-    candidate = graph_artefact(described, name=name, optimise=precision != "fp16")
+    candidate = graph_artefact(described, name=name)
     verification = verify(candidate, source.reference, pictures, limits=limits or LIMITS[precision], progress=progress)
     described = with_metadata(graph, facts | with_prefix(own) | parity_facts(verification))
     return Export(name, described, verification, tuple(notes))

@@ -55,7 +55,7 @@ def half_graph(
 ) -> HalfGraph:
     """Convert an FP32 graph to FP16, with as much of it in FP16 as the target allows.
 
-    Measured in ONNX Runtime with its optimiser off, so that every tensor is rounded as its type says.
+    Measured with every FP16 tensor rounded as hardware would round it.
 
     Args:
         graph: serialised, FP32.
@@ -69,7 +69,7 @@ def half_graph(
 
     def quality(keep: frozenset[str]) -> float:
         progress.raise_if_cancelled()
-        converted = graph_artefact(to_half(graph, keep=keep), name="FP16 graph", optimise=False)
+        converted = graph_artefact(to_half(graph, keep=keep), name="FP16 graph")
         return min(_psnr(first, converted.run(x)) for first, x in zip(expected, inputs, strict=True))
 
     large = _large_nodes(graph, inputs)

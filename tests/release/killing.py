@@ -91,7 +91,7 @@ def kill_and_repeat(chosen: ReleaseSettings, delay: float) -> bool:
 
 def main(count: int) -> int:
     """Kill ``count`` releases; 0 if all ended with the same bytes."""
-    generator = random.Random(0)  # noqa: S311 - moments, not secrets
+    generator = random.Random(0)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         began = time.monotonic()
