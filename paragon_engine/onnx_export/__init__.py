@@ -4,6 +4,7 @@ from .check import SIZES, TOLERANCE, check_graph, compare, inferred_scale
 from .export import Precision, export_onnx, has_feature_tap, usable_opset, with_metadata
 from .half import to_half
 from .reading import properties, read_graph
+from .rounding import with_rounding
 from .slim import slim
 
 __all__ = [
@@ -21,4 +22,5 @@ __all__ = [
     "to_half",
     "usable_opset",
     "with_metadata",
+    "with_rounding",
 ]

@@ -17,7 +17,7 @@ from paragon_arch.errors import CorruptCheckpointError, InvalidOptionError, Outp
 from paragon_arch.networks.base import SRNetwork
 
 from ..devices import resolve_device
-from ..onnx_export import inferred_scale, properties, read_graph
+from ..onnx_export import inferred_scale, properties, read_graph, with_rounding
 from ..packages import require
 
 Run = Callable[[Tensor], Tensor]
@@ -104,20 +104,23 @@ def network_artefact(
     )
 
 
-def graph_artefact(graph: bytes, *, name: str, device: str = "cpu", optimise: bool = True) -> Artefact:
+def graph_artefact(graph: bytes, *, name: str, device: str = "cpu", simulate: bool = True) -> Artefact:
     """A serialised ONNX model in ONNX Runtime, with inputs and outputs of any floating type.
 
     Args:
         graph: the model.
         name: for messages.
         device: "cuda" needs an onnxruntime with that provider.
-        optimise: let ONNX Runtime rewrite the graph; without it, every tensor has the type that the graph gives it.
+        simulate: on a CPU, round every FP16 tensor as hardware would (see `with_rounding`); ONNX Runtime does not.
 
     Raises:
         OutputError: ONNX Runtime refuses the graph.
         CorruptCheckpointError: it is not a graph that upscales.
     """
-    session = _session(graph, name, device, optimise)
+    facts, session = properties(graph), _session(graph, name, device)
+    precision = facts.get("paragonsr.precision") or guessed_precision(graph)
+    if simulate and precision == "fp16" and resolve_device(device).type == "cpu":
+        session = _session(with_rounding(graph), name, device, optimise=False)
     inputs, outputs = session.get_inputs(), session.get_outputs()
     shape: list[Any] = inputs[0].shape
     if len(shape) != 4 or not isinstance(shape[1], int):
@@ -138,11 +141,10 @@ def graph_artefact(graph: bytes, *, name: str, device: str = "cpu", optimise: bo
         out, features = feed(x, previous)
         return out, features
 
-    facts = properties(graph)
     return Artefact(
         name=name,
         kind="onnx",
-        precision=facts.get("paragonsr.precision") or guessed_precision(graph),
+        precision=precision,
         scale=_scale(graph, facts, name, fixed),
         run=run,
         channels=shape[1],
@@ -176,7 +178,7 @@ def file_sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _session(graph: bytes, name: str, device: str, optimise: bool) -> Any:
+def _session(graph: bytes, name: str, device: str, *, optimise: bool = True) -> Any:
     ort = require("onnxruntime", "running an ONNX graph")
     options = ort.SessionOptions()
     options.log_severity_level, options.intra_op_num_threads = 4, torch.get_num_threads()

@@ -19,7 +19,7 @@ from ..progress import Progress, log
 from .artefacts import Artefact, file_sha256, graph_artefact, network_artefact
 from .facts import Credits, date_of, file_name, model_facts, parity_facts, stem_of, with_prefix
 from .half import half_graph
-from .pictures import PictureSet, centre, fit_channels, photographs, reduced, resized_inputs
+from .pictures import PictureSet, centre, fit_channels, odd_inputs, photographs, reduced, resized_inputs
 from .verify import LIMITS, Limits, Verification, verify
 
 PRECISIONS: list[Precision] = ["fp32", "fp16"]
@@ -125,7 +125,7 @@ def prove(
     own = {"precision": precision, "opset": str(opset), "io": options.io if precision == "fp16" else "fp32"}
     own |= {"calibration": "none"}
     described = with_metadata(graph, facts | with_prefix(own))
-    candidate = graph_artefact(described, name=name, optimise=precision != "fp16")
+    candidate = graph_artefact(described, name=name)
     verification = verify(candidate, source.reference, pictures, limits=limits or LIMITS[precision], progress=progress)
     described = with_metadata(graph, facts | with_prefix(own) | parity_facts(verification))
     return Export(name, described, verification, tuple(notes))
@@ -141,6 +141,8 @@ def export_half(
     else:
         small = [reduced(fit_channels(p.pixels, channels), source.reference.scale)[0] for p in pictures.photos[:4]]
         inputs = [centre(x, max(SEARCH_SIDE, least)) for x in small if min(x.shape[2:]) >= least]
+        # small and narrow ones are all border, where some networks lose most
+        inputs += [x for x in odd_inputs(pictures, least=least, channels=channels) if x.shape[2] * x.shape[3] < 8000]
     psnr = LIMITS["fp16"].psnr or 60.0
     found = half_graph(graph, inputs, target=psnr, io=options.io, progress=progress)
     return found.graph, f"in FP32: {found.kept}"

@@ -94,7 +94,7 @@ def _timers(checkpoint: Artefact, graphs: Mapping[str, bytes]) -> dict[tuple[str
 
     timers[checkpoint.name, "PyTorch, inference form"] = run_form
     for name, graph in graphs.items():
-        timers[name, "ONNX Runtime"] = graph_artefact(graph, name=name).run
+        timers[name, "ONNX Runtime"] = graph_artefact(graph, name=name, simulate=False).run
         if installed("openvino"):
             openvino: Any = backend("openvino")
             try:
