@@ -248,7 +248,7 @@ def test_a_frame_that_overflows_is_computed_again_in_fp32() -> None:
 def test_nan_in_fp32_too_is_an_error() -> None:
     model = descriptor()
     with torch.no_grad():
-        model.model.conv_in.weight.fill_(float("nan"))
+        next(model.model.parameters()).fill_(float("nan"))
     with pytest.raises(InvalidWeightsError, match="NaN"):
         FrameUpscaler(model)(A[..., :20, :30])
 
