@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -198,18 +199,22 @@ def test_cancelling_the_pipeline_keeps_what_was_done() -> None:
         saved.append(item)
 
     with pytest.raises(CancelledError):
-        run_pipeline(range(100), load=lambda item: item, work=work, save=save, done=lambda *_: None)
+        run_pipeline(range(100), load=lambda item: item, work=work, save=save, done=ignored)
     assert saved == [0, 1, 2, 3]
+
+
+def ignored(_item: int, _error: Exception | None) -> None:
+    """Nobody asks what became of the items."""
 
 
 def test_prefetching_keeps_the_order_and_hands_on_errors() -> None:
     assert list(prefetched(iter(range(20)))) == list(range(20))
 
-    def failing() -> object:
+    def failing() -> Iterator[int]:
         yield 1
         raise ImageError("damaged")
 
-    items = prefetched(failing())  # pyright: ignore[reportArgumentType]
+    items = prefetched(failing())
     assert next(items) == 1
     with pytest.raises(ImageError, match="damaged"):
         next(items)

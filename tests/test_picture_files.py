@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -132,8 +132,8 @@ def test_stripping_leaves_the_profile_and_nothing_else(tmp_path: Path) -> None:
 
 
 def test_quality_and_level_change_the_size(tmp_path: Path) -> None:
-    picture = Picture(RNG.random((64, 64, 3), dtype=np.float32))
-    sizes = {}
+    picture = Picture(np.repeat(np.repeat(RNG.random((16, 16, 3), dtype=np.float32), 4, axis=0), 4, axis=1))
+    sizes: dict[str, int] = {}
     for name, options in {
         "low.jpg": WriteOptions(quality=30),
         "high.jpg": WriteOptions(quality=98),
@@ -163,7 +163,8 @@ def test_sizes_are_known_from_the_header(tmp_path: Path, orientation: int) -> No
     exif = Image.Exif()
     exif[0x0112] = orientation
     image = Image.fromarray(RNG.integers(0, 256, (6, 9, 3), dtype=np.uint8))
-    for name, options in {"a.jpg": {"exif": exif}, "a.png": {"exif": exif}, "a.tif": {"tiffinfo": exif}}.items():
+    kinds: dict[str, dict[str, Any]] = {"a.jpg": {"exif": exif}, "a.png": {"exif": exif}, "a.tif": {"tiffinfo": exif}}
+    for name, options in kinds.items():
         image.save(tmp_path / name, **options)
         assert image_size(tmp_path / name) == read_image(tmp_path / name).size == ((9, 6), (6, 9))[orientation > 4]
 
@@ -171,9 +172,9 @@ def test_sizes_are_known_from_the_header(tmp_path: Path, orientation: int) -> No
 def profile(gamma: float, *, primaries: str = "sRGB") -> bytes:
     """An ICC profile of version 2, with primaries of sRGB or Display P3 and a pure power as its curve."""
     columns = {
-        "sRGB": ((0.4360747, 0.2225045, 0.0139322), (0.3850649, 0.7168786, 0.0971045), (0.1430804, 0.0606169, 0.7141733)),
+        "sRGB": ((0.43607, 0.22250, 0.01393), (0.38506, 0.71688, 0.09710), (0.14308, 0.06062, 0.71417)),
         "P3": ((0.5151, 0.2412, -0.0011), (0.2920, 0.6922, 0.0419), (0.1571, 0.0666, 0.7841)),
-    }[primaries]  # fmt: skip
+    }[primaries]
     tags = {b"wtpt": struct.pack(">4s4x3i", b"XYZ ", *(round(v * 65536) for v in (0.9642, 1, 0.8249)))}
     for name, column in zip((b"r", b"g", b"b"), columns, strict=True):
         tags[name + b"XYZ"] = struct.pack(">4s4x3i", b"XYZ ", *(round(v * 65536) for v in column))
@@ -182,7 +183,7 @@ def profile(gamma: float, *, primaries: str = "sRGB") -> bytes:
     for name, content in tags.items():
         table += struct.pack(">4sII", name, start + len(body), len(content))
         body += content
-    head = struct.pack(">I4xI4s4s4s16x4s", start + len(body), 0x02100000, b"mntr", b"RGB ", b"XYZ ", b"acsp")
+    head = struct.pack(">I4xI4s4s4s12x4s", start + len(body), 0x02100000, b"mntr", b"RGB ", b"XYZ ", b"acsp")
     return (head + bytes(128 - len(head)) + table + body)[: start + len(body)]
 
 
@@ -196,32 +197,27 @@ def test_a_linear_profile_is_converted_as_littlecms_does() -> None:
     assert conversion is not None
     pixels = RNG.integers(40, 200, (9, 9, 3), dtype=np.uint8)
     ours = conversion.to_srgb(np.true_divide(pixels, 255, dtype=np.float32)).clip(0, 1) * 255
-    srgb: Any = ImageCms.createProfile("sRGB")
+    srgb = cast(Any, ImageCms.createProfile("sRGB"))
     theirs = ImageCms.profileToProfile(Image.fromarray(pixels), ImageCms.ImageCmsProfile(io.BytesIO(icc)), srgb)
     assert np.abs(ours - np.asarray(theirs)).max() < 2
 
 
 @pytest.mark.parametrize(("gamma", "primaries"), [(1.0, "sRGB"), (1.8, "P3"), (2.2, "P3")])
 def test_colours_beyond_srgb_survive_the_network(gamma: float, primaries: str) -> None:
-    """Flat areas of the purest colours keep them; the network alone would clip them to sRGB."""
+    """Flat areas keep even the purest colours of the profile, which the network's own range would clip."""
     info = PictureInfo(icc_profile=profile(gamma, primaries=primaries))
     model = descriptor(alpha=0.0)
+    model.model.state_dict()["detail_gain"].zero_()  # leaves the network's resampler, which keeps flat areas
     for colour in ((1, 0, 0), (0, 1, 0), (0, 0, 1), (0.5, 0.5, 0.5)):
-        flat = Picture(np.broadcast_to(np.array(colour, np.float32), (24, 24, 3)).copy(), info=info)
-        conversion = conversion_of(info.icc_profile)
-        assert conversion is not None
-        assert np.abs(conversion.from_srgb(conversion.to_srgb(flat.pixels)) - flat.pixels).max() < 1e-3
-        inside = conversion.to_srgb(flat.pixels).clip(0, 1)
-        shift = upscale_picture(model, Picture(inside)).pixels[20:28, 20:28] - inside[0, 0]
-        result = upscale_picture(model, flat)
-        restored = conversion.to_srgb(result.pixels)[20:28, 20:28] - conversion.to_srgb(flat.pixels)[0, 0]
-        assert np.abs(restored - shift).max() < 0.02 or np.abs(result.pixels[20:28, 20:28] - colour).max() < 0.05
+        flat = np.ones((24, 24, 3), np.float32) * np.array(colour, np.float32)
+        result = upscale_picture(model, Picture(flat, info=info)).pixels
+        assert np.abs(result[8:-8, 8:-8] - np.array(colour, np.float32)).max() < 2e-3
 
 
 def test_srgb_and_unknown_profiles_are_left_alone() -> None:
     from PIL import ImageCms
 
-    srgb: Any = ImageCms.createProfile("sRGB")
+    srgb = cast(Any, ImageCms.createProfile("sRGB"))
     assert conversion_of(ImageCms.ImageCmsProfile(srgb).tobytes()) is None
     assert conversion_of(None) is None
     damaged: list[Callable[[bytes], bytes]] = [lambda b: b[:140], lambda b: b[:128] + b"\xff" * 40, lambda b: b""]
