@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from nodes import upscale_video
 from nodes.upscale_frames import UpscaleFrames
 from nodes.upscale_video import UpscaleVideo
 from paragon_engine.video import FrameSettings, upscale_frames
@@ -93,9 +94,10 @@ def test_a_cancelled_video_goes_on_where_it_was(
     host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO", "paragonsr")
-    monkeypatch.setattr("paragon_engine.video.job.VideoSettings.segment", 2)
+    monkeypatch.setattr(upscale_video, "SEGMENT", 2)
     node, source = UpscaleVideo(), VideoFromFile(str(video(tmp_path / "in.mp4", 6)))
-    host.checks_left = 150
+    node.upscale(descriptor(), VideoFromFile(str(video(tmp_path / "other.mp4", 6))), **WIDGETS, **ENCODING)
+    host.checks_left = -host.checks_left * 2 // 3  # looks at the button until two thirds are done
     with pytest.raises(Interrupted):
         node.upscale(descriptor(), source, **WIDGETS, **ENCODING)
     host.checks_left = -1
