@@ -30,9 +30,8 @@ def pictures(count: int, side: int = 96) -> Tensor:
 def untracked() -> paragon_arch.ParagonModelDescriptor:
     """A model whose dynamic kernels were never collected."""
     torch.manual_seed(0)
-    return paragon_arch.load(
-        ParagonSR2Magic(scale=2, num_feat=8, num_groups=1, num_blocks=2, hidden=12, branch=1).state_dict()
-    )
+    network = ParagonSR2Magic(scale=2, num_feat=8, num_groups=1, num_blocks=2, hidden=12, branch=1)
+    return paragon_arch.load(network.state_dict(), scale=2)
 
 
 @pytest.mark.usefixtures("host")
