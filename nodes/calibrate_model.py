@@ -78,8 +78,8 @@ class CalibrateModel:
 
 def _described(report: Calibration) -> str:
     lines = [
-        f"kernels collected: {report.tracked} of {report.kernels}",
-        f"from {report.crops} crops of {report.pictures} pictures",
+        f"{report.tracked} of {report.kernels} kernels collected",
+        f"looked at {report.crops} crops of {report.pictures} pictures",
         f"largest change of a kernel: {report.change:.1%}",
         *(f"note: {doubt}" for doubt in report.doubts),
     ]

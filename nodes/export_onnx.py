@@ -10,6 +10,7 @@ from torch import Tensor
 
 import paragon_arch
 from paragon_arch.errors import OutputError
+from paragon_engine.onnx_export import Precision
 from paragon_engine.release.export import PRECISIONS, Export, ExportOptions, export_checkpoint
 from paragon_engine.release.pictures import photographs
 
@@ -66,7 +67,7 @@ class ExportOnnx:
         model = own_model(upscale_model)
         target = contained_path(FOLDERS[folder](), file_name, suffix=".onnx")
         target.parent.mkdir(parents=True, exist_ok=True)
-        options = ExportOptions(precisions=PRECISIONS if precision == BOTH else _one(precision), opset=opset)
+        options = ExportOptions(precisions=_chosen(precision), opset=opset)
         with scratch_folder() as scratch, ordinary_mode():
             checkpoint = scratch / f"{target.stem}.safetensors"
             paragon_arch.save(private_copy(model), checkpoint)
@@ -77,8 +78,8 @@ class ExportOnnx:
         return _results(exports, target.parent)
 
 
-def _one(precision: str) -> tuple[Any, ...]:
-    return tuple(item for item in PRECISIONS if item == precision)
+def _chosen(precision: str) -> tuple[Precision, ...]:
+    return tuple(item for item in PRECISIONS if precision in (BOTH, item))
 
 
 def _results(exports: list[Export], folder: Path) -> tuple[str, str]:

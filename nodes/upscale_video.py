@@ -23,6 +23,8 @@ from .upscaling import Resize, Size, make_worker, size_widgets, speed_widgets, t
 from .working import Choice, interruptible
 
 CONTAINERS = ("mp4", "mkv", "mov", "webm")
+SEGMENT = 120
+"""Frames that a cancelled run loses at most."""
 
 
 class UpscaleVideo:
@@ -86,7 +88,7 @@ class UpscaleVideo:
             sized = Size(resize, factor, width, height).applied(plain, (info.width, info.height))
             frames = FrameSettings(sized, feedback=usable_feedback(upscale_model, feedback))
             encode = EncodeOptions(codec=codec, crf=None if quality < 0 else quality)
-            wanted = VideoSettings(frames, encode, subtitles=False)
+            wanted = VideoSettings(frames, encode, subtitles=False, segment=SEGMENT)
             target = _target(source, wanted, container)
             try:
                 model = make_worker(upscale_model, frame, plain.tile, precision).model

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,6 +14,16 @@ from spandrel.architectures.Compact import Compact
 
 class Interrupted(Exception):  # noqa: N818  (ComfyUI's is called InterruptProcessingException)
     """What ComfyUI raises when the user cancels."""
+
+
+class VideoFromFile:
+    """ComfyUI's class of the same name."""
+
+    def __init__(self, file: str | io.BytesIO) -> None:
+        self.file = file
+
+    def get_stream_source(self) -> str | io.BytesIO:
+        return self.file
 
 
 class Host:
@@ -65,6 +76,7 @@ class Host:
                 "get_filename_list": names,
                 "get_full_path_or_raise": full_path,
                 "get_folder_paths": folders,
+                "models_dir": str(self.base / "models"),
                 "get_output_directory": lambda: str(folder("output")),
                 "get_user_directory": lambda: str(folder("user")),
                 "get_temp_directory": lambda: str(self.base / "temp"),
@@ -77,6 +89,8 @@ class Host:
                 "soft_empty_cache": self.release,
                 "throw_exception_if_processing_interrupted": self.check,
             },
+            "comfy_api": {},
+            "comfy_api.input_impl": {"VideoFromFile": VideoFromFile},
             "comfy.model_patcher": {"ModelPatcher": patcher},
         }
 

@@ -1,0 +1,78 @@
+"""The settings page and the model's card, as the nodes see them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nodes import card, settings
+from nodes.upscale_image import UpscaleImage
+from paragon_engine.tiling import run
+from tests.engine_models import checkpoint, descriptor
+from tests.nodes.stand_in import Host
+from tests.nodes.test_upscale_node import pictures, upscale
+
+
+def store(host: Host, **values: Any) -> None:
+    file = host.base / "user/default/comfy.settings.json"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps({f"ParagonSR.{name}": value for name, value in values.items()}), encoding="utf-8")
+
+
+def test_auto_means_what_the_settings_say(host: Host) -> None:
+    assert settings.precision("auto") == "auto"
+    before = UpscaleImage.IS_CHANGED(precision="auto", image=None)
+    store(host, Precision="bf16")
+    assert settings.precision("auto") == "bf16"
+    assert settings.precision("fp32") == "fp32"
+    assert UpscaleImage.IS_CHANGED(precision="auto", image=None) != before
+    assert UpscaleImage.IS_CHANGED(precision="fp32", image=None) == "fp32"
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"ParagonSR.Precision": 8, "ParagonSR.TileMemory": "much"}'])
+def test_damaged_settings_are_the_defaults(host: Host, content: str) -> None:
+    store(host)
+    (host.base / "user/default/comfy.settings.json").write_text(content, encoding="utf-8")
+    assert settings.precision("auto") == "auto"
+    assert settings.tile_memory() is None
+
+
+def test_the_memory_for_tiles_decides_their_size(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    plans: list[Any] = []
+
+    def remembered(*values: Any, **options: Any) -> Any:
+        plans.append(make_plan(*values, **options))
+        return plans[-1]
+
+    make_plan = run.make_plan
+    monkeypatch.setattr(run, "make_plan", remembered)
+    model, image = descriptor(), pictures(height=300, width=300)
+    upscale(model, image, tile="auto")
+    store(host, TileMemory=0.005)
+    upscale(model, image, tile="auto")
+    assert [plan.kind for plan in plans] == ["untiled", "exact"]
+    assert plans[1].tile < 300
+
+
+def test_the_page_has_the_card_and_what_the_file_says(host: Host) -> None:
+    models = host.base / "models/upscale_models"
+    checkpoint(models / "2x_test.safetensors")
+    status, text = card.page({"model": "2x_test.safetensors"})
+    assert status == 200
+    assert "scale: 2" in text
+    assert "No card comes with this model" in text
+    (models / "2x_test.md").write_text("# <script>Card</script>", encoding="utf-8")
+    assert "# &lt;script&gt;Card&lt;/script&gt;" in card.page({"model": "2x_test.safetensors"})[1]
+
+
+def test_only_models_that_the_loader_lists_have_a_page(host: Host, tmp_path: Path) -> None:
+    (host.base / "models/upscale_models").mkdir(parents=True, exist_ok=True)
+    (tmp_path / "secret.md").write_text("secret", encoding="utf-8")
+    for query in ({}, {"model": "../../../secret.safetensors"}, {"model": "<b>"}):
+        status, text = card.page(query)
+        assert status == 404
+        assert "secret<" not in text
+        assert "<b>" not in text
