@@ -2,9 +2,9 @@
 
     python docs/images/chainner_tiles.py MODEL PHOTO docs/images/chainner-tiles.png
 
-Both nodes run in a real back end: CHAINNER_PATH names a checkout of chaiNNer, CHAINNER_PYTHON a Python with its dependencies
-and this package. The upper row is MODEL, in the repository 2xParagonSR2_Nano_Pretrain by Philip Hofmann; the lower one
-is a first-generation network of random weights, because no trained one that normalises over the whole image is public.
+Both nodes run in a real back end: CHAINNER_PATH names a checkout of chaiNNer, CHAINNER_PYTHON a Python with its
+dependencies and this package. The upper row is MODEL, in the repository 2xParagonSR2_Nano_Pretrain by Philip Hofmann; the lower one
+is one of random weights, because no trained one that normalises over the whole image is public.
 The photograph in the repository is astronaut.png of scikit-image (NASA, public domain).
 """
 
@@ -25,7 +25,7 @@ from PIL import Image, ImageDraw
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "chainner")]
 
-TILE, AMPLIFICATION, SIDE, GAP, CAPTION = 64, 32, 192, 6, 36
+TILE, AMPLIFICATION, SIDE, GAP, CAPTION = 64, 8, 192, 6, 36
 RUNS: dict[str, tuple[str, dict[str, Any]]] = {
     "whole": ("paragonsr:upscale_image", {"Tiles": 1}),
     "own": ("pytorch:upscale_image", {"Tile_Size": -3, "Custom_Tile_Size": TILE}),
@@ -69,7 +69,7 @@ def normalising_model(folder: Path) -> Path:
     """A checkpoint with random weights."""
     paragon_arch, models = importlib.import_module("paragon_arch"), importlib.import_module("tests.engine.exact_models")
     file = folder / "group-norm.safetensors"
-    paragon_arch.save(models.build("v2-hybrid-gn"), file)
+    paragon_arch.save(models.build("v2-static"), file)
     return file
 
 

@@ -25,7 +25,7 @@ class ParagonSRPrecision(Enum):
     schema_id="chainner:paragonsr:export_onnx",
     name="Export ONNX (ParagonSR)",
     description=[
-        "Turn a ParagonSR model into an ONNX model, for images of any size, and check that both give the same pictures.",
+        "Turn a ParagonSR model into an ONNX model, for images of any size, and check that it gives the same pictures.",
         "The model is fused first, which changes no picture. Save it with the ONNX Save Model node.",
     ],
     icon="ONNX",
@@ -89,7 +89,9 @@ def export_onnx_paragonsr_node(
             raise
         raise InvalidOptionError("this layout's attention depends on the image's size: switch Fixed Size on") from error
     context.set_progress(0.6)
-    difference = compare(graph, network, SIZES if size is None else ((1, *size),))
+    least = model.size_requirements.minimum
+    sizes = [(count, max(h, least), max(w, least)) for count, h, w in (SIZES if size is None else [(1, *size)])]
+    difference = compare(graph, network, sizes)
     if precision is ParagonSRPrecision.FP32 and difference > TOLERANCE:
         raise OutputError(f"the graph differs from the model by {difference:.1e}: please report this")
     text = f"{precision.name}, opset {opset}, {len(graph):,} bytes; largest difference from the model {difference:.1e}"
