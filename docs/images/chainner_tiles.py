@@ -3,8 +3,8 @@
     python docs/images/chainner_tiles.py MODEL PHOTO docs/images/chainner-tiles.png
 
 Both nodes run in a real back end: CHAINNER_PATH names a checkout of chaiNNer, CHAINNER_PYTHON a Python with its
-dependencies and this package. The upper row is MODEL, in the repository 2xParagonSR2_Nano_Pretrain by Philip Hofmann; the lower one
-is one of random weights, because no trained one that normalises over the whole image is public.
+dependencies and this package. The upper row is MODEL, in the repository 2xParagonSR2_Nano_Pretrain by Philip Hofmann.
+The lower one has random weights, because no trained model that normalises over the whole image is public.
 The photograph in the repository is astronaut.png of scikit-image (NASA, public domain).
 """
 
