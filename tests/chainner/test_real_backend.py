@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,28 +20,6 @@ pytestmark = [
 SIZED = ("v2-hybrid-attn-window", "v2-dualpath-rgbgate")
 """Their windows depend on the image's size, so an ONNX graph is for one size."""
 OURS = {"load_model", "fuse_model", "calibrate_model", "upscale_image", "export_onnx", "model_info"}
-
-
-@pytest.fixture(scope="session")
-def environment(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Environment:
-    """Our wheel in a virtual environment on top of chaiNNer's dependencies, which stay as they are."""
-    if not os.environ.get("CHAINNER_PATH"):
-        pytest.skip("CHAINNER_PATH is not set; docs/chainner.md says how to get a chaiNNer for the tests")
-    lender = os.environ.get("CHAINNER_PYTHON", sys.executable)
-    ask = "import sysconfig; print(sysconfig.get_path('purelib'))"
-    purelib = subprocess.run([lender, "-c", ask], check=True, capture_output=True, text=True).stdout.strip()
-    environment = Environment(tmp_path_factory.mktemp("environment"), Path(lender))
-    environment.unpack(wheel)
-    environment.write("lender.pth", f"import site; site.addsitedir({purelib!r})\n")
-    return environment
-
-
-@pytest.fixture(scope="session")
-def backend(environment: Environment, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Backend]:
-    """The worker, with chaiNNer's own checks of schemata, types and names at level error."""
-    running = Backend(Path(os.environ["CHAINNER_PATH"]), environment.python, tmp_path_factory.mktemp("backend"))
-    yield running
-    running.stop()
 
 
 @pytest.fixture(scope="session")
@@ -107,10 +81,10 @@ def test_its_own_nodes_take_every_layout(backend: Backend, folder: Path, tmp_pat
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("node", ["pytorch:convert_to_onnx", "paragonsr:export_onnx"])
 def test_every_layout_becomes_onnx(
-    backend: Backend, environment: Environment, folder: Path, tmp_path: Path, node: str, name: str
+    backend: Backend, real_environment: Environment, folder: Path, tmp_path: Path, node: str, name: str
 ) -> None:
     """Run by chaiNNer's ONNX nodes, on a multiple of every window: how an image is padded to one is not the same."""
-    if "pytorch" in node and torch_of(environment) >= (2, 9):
+    if "pytorch" in node and torch_of(real_environment) >= (2, 9):
         pytest.skip("chaiNNer's converter asks for opset 17 at most, which the exporter of this PyTorch cannot write")
     chain = backend.chain()
     image = chain.add("image:load", Image_File=folder / "round.png")
@@ -126,9 +100,9 @@ def test_every_layout_becomes_onnx(
     assert difference(levels(tmp_path / "out.png"), expected(file, picture(96, 96))) <= 1
 
 
-def torch_of(environment: Environment) -> tuple[int, ...]:
+def torch_of(real_environment: Environment) -> tuple[int, ...]:
     """Version of the PyTorch that the back end runs on."""
-    text = environment.run("from importlib.metadata import version; print(version('torch'))").stdout
+    text = real_environment.run("from importlib.metadata import version; print(version('torch'))").stdout
     return tuple(map(int, text.split(".")[:2]))
 
 
