@@ -5,10 +5,11 @@ from __future__ import annotations
 from enum import Enum
 
 from paragon_arch import fuse
-from paragon_arch.errors import OutputError
-from paragon_engine.onnx_export import TOLERANCE, compare, export_onnx
+from paragon_arch.errors import InvalidOptionError, OutputError
+from paragon_engine.onnx_export import SIZES, TOLERANCE, compare, export_onnx
+from paragon_engine.onnx_export.symbolic import obstacle
 
-from ..host import Model, NodeContext, OnnxModel, inputs, onnx_model, outputs
+from ..host import Model, NodeContext, OnnxModel, groups, inputs, onnx_model, outputs
 from ..models import copied, own_model
 from .group import group
 
@@ -24,7 +25,7 @@ class ParagonSRPrecision(Enum):
     schema_id="chainner:paragonsr:export_onnx",
     name="Export ONNX (ParagonSR)",
     description=[
-        "Turn a ParagonSR model into an ONNX model for any image size, and check that both give the same pictures.",
+        "Turn a ParagonSR model into an ONNX model, for images of any size, and check that it gives the same pictures.",
         "The model is fused first, which changes no picture. Save it with the ONNX Save Model node.",
     ],
     icon="ONNX",
@@ -43,6 +44,17 @@ class ParagonSRPrecision(Enum):
             hint=True,
         ),
         inputs.NumberInput("Opset", default=18, min=17, max=20, has_handle=False).with_id(2),
+        inputs.BoolInput("Fixed Size", default=False)
+        .with_id(3)
+        .with_docs(
+            "A model for images of one size. The few layouts whose attention depends on the image's size can only be"
+            " exported like this.",
+            hint=True,
+        ),
+        groups.if_group(groups.Condition.bool(3, True))(
+            inputs.NumberInput("Width", default=256, min=1, unit="px", has_handle=False).with_id(4),
+            inputs.NumberInput("Height", default=256, min=1, unit="px", has_handle=False).with_id(5),
+        ),
     ],
     outputs=[
         outputs.OnnxModelOutput(
@@ -54,7 +66,13 @@ class ParagonSRPrecision(Enum):
     see_also=["chainner:pytorch:convert_to_onnx", "chainner:onnx:save_model"],
 )
 def export_onnx_paragonsr_node(
-    context: NodeContext, model: Model, precision: ParagonSRPrecision, opset: int
+    context: NodeContext,
+    model: Model,
+    precision: ParagonSRPrecision,
+    opset: int,
+    fixed: bool,
+    width: int,
+    height: int,
 ) -> tuple[OnnxModel, str]:
     """Return (chaiNNer's ONNX model, how far its outputs are from the model's).
 
@@ -63,9 +81,17 @@ def export_onnx_paragonsr_node(
     """
     network = fuse(copied(own_model(model)), accept_identity=True).cpu().model
     context.set_progress(0.1)
-    graph = export_onnx(network, precision=precision.value, opset=opset)
+    size = (height, width) if fixed else None
+    try:
+        graph = export_onnx(network, precision=precision.value, opset=opset, dynamic=not fixed, size=size)
+    except InvalidOptionError as error:
+        if fixed or obstacle(network, dynamic=True) is None:
+            raise
+        raise InvalidOptionError("this layout's attention depends on the image's size: switch Fixed Size on") from error
     context.set_progress(0.6)
-    difference = compare(graph, network)
+    least = model.size_requirements.minimum
+    sizes = [(count, max(h, least), max(w, least)) for count, h, w in (SIZES if size is None else [(1, *size)])]
+    difference = compare(graph, network, sizes)
     if precision is ParagonSRPrecision.FP32 and difference > TOLERANCE:
         raise OutputError(f"the graph differs from the model by {difference:.1e}: please report this")
     text = f"{precision.name}, opset {opset}, {len(graph):,} bytes; largest difference from the model {difference:.1e}"

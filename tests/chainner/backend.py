@@ -74,6 +74,8 @@ class Result:
 
     answer: dict[str, Any]
     events: list[tuple[str, dict[str, Any]]] = field(default_factory=list[tuple[str, dict[str, Any]]])
+    seconds_to_stop: float = 0.0
+    """From pressing stop to the end of the run."""
 
     @property
     def error(self) -> str:
@@ -168,20 +170,20 @@ class Backend:
         """A new, empty chain."""
         return Chain(self.schemata)
 
-    def run(self, chain: Chain, *, abort_after: float | None = None, **settings: Any) -> Result:
+    def run(self, chain: Chain, *, stop_at: Node | None = None, **settings: Any) -> Result:
         """Run a chain.
 
         Args:
             chain: whose nodes have side effects, or are used by ones that do; the app leaves others out.
-            abort_after: press stop once a node's bar has moved and these seconds have passed.
+            stop_at: press stop once the bar of this node has moved.
             settings: of the PyTorch package.
         """
         result = Result({})
         listener = _Listener(self.port, result.events)
-        stopper = None if abort_after is None else threading.Timer(abort_after, self.ask, ("POST", "/kill"))
+        stopped: list[float] = []
+        if stop_at is not None:
+            threading.Thread(target=self._stop_at, args=(stop_at, result, stopped), daemon=True).start()
         try:
-            if stopper is not None:
-                stopper.start()
             body = {
                 "data": [node.to_json() for node in chain.nodes],
                 "options": {"chaiNNer_pytorch": {"use_cpu": True, **settings}},
@@ -189,11 +191,19 @@ class Backend:
                 "useExperimentalFeatures": False,
             }
             result.answer = self.ask("POST", "/run", body)
+            if stopped:
+                result.seconds_to_stop = time.monotonic() - stopped[0]
         finally:
-            if stopper is not None:
-                stopper.cancel()
             listener.stop()
         return result
+
+    def _stop_at(self, node: Node, result: Result, stopped: list[float]) -> None:
+        while not result.answer:
+            if any(result.progress(node)):
+                stopped.append(time.monotonic())
+                self.ask("POST", "/kill")
+                return
+            time.sleep(0.05)
 
     def stop(self) -> None:
         """End the worker and what it started."""

@@ -43,23 +43,24 @@ print(spandrel.MAIN_REGISTRY.ids)
 
 @pytest.fixture
 def app(tmp_path: Path) -> Installation:
-    """A back end, and a Python with pip."""
+    """A portable app: a back end, and a Python with pip."""
     backend = tmp_path / "app" / "resources" / "src"
     (backend / "packages" / "chaiNNer_pytorch").mkdir(parents=True)
     (backend / "packages" / "chaiNNer_pytorch" / "__init__.py").touch()
     (backend / "server.py").touch()
-    environment = Environment(tmp_path / "python")
+    (tmp_path / "app" / "portable").touch()
+    environment = Environment(tmp_path / "app" / "python" / "python")
     (tmp_path / "pip").mkdir()
     (tmp_path / "pip" / "pip").symlink_to(Path(sysconfig.get_path("purelib"), "pip"), target_is_directory=True)
     environment.write("pip.pth", f"{tmp_path / 'pip'}\n")
-    return Installation("installed", tmp_path / "app", environment.python, False, backend)
+    return Installation("portable", tmp_path / "app", environment.python, False, backend)
 
 
 @pytest.fixture
 def environment(app: Installation, tmp_path: Path) -> Environment:
     """The same Python, to run code in."""
     assert app.python is not None
-    return Environment(tmp_path / "python")
+    return Environment(tmp_path / "app" / "python" / "python")
 
 
 def contents(folder: Path) -> dict[str, str]:
@@ -71,30 +72,35 @@ def contents(folder: Path) -> dict[str, str]:
     return found
 
 
-def test_the_wheel_in_again_and_out(app: Installation, environment: Environment, tmp_path: Path) -> None:
+def test_the_wheel_in_again_and_out(
+    app: Installation, environment: Environment, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By the command, on the portable app's folder."""
+
+    def run(*arguments: str) -> str:
+        assert main(["chainner", *arguments, "--app", str(app.folder)]) == ExitCode.OK
+        return capsys.readouterr().out
+
     before = contents(tmp_path)
-    planned = install(app, dry_run=True)
-    assert planned.changed
-    assert "would install" in planned.text
+    assert "would install" in run("install", "--dry-run")
     assert contents(tmp_path) == before, "a dry run changed something"
 
-    assert install(app).changed
+    assert "installed" in run("install")
     installed = contents(tmp_path)
     assert environment.output("import sys; print(type(sys.meta_path[0]).__module__)") == "paragon_chainner.startup"
     assert examine(environment.python).installed == paragon_arch.__version__
 
-    again = install(app)
-    assert not again.changed
-    assert "is there already" in again.text
+    assert "is there already" in run("install")
+    assert paragon_arch.__version__ in run("status")
     assert {name: value for name, value in contents(tmp_path).items() if not name.endswith(".pyc")} == {
         name: value for name, value in installed.items() if not name.endswith(".pyc")
     }
 
-    assert uninstall(app, dry_run=True)[0].changed
+    assert "would remove" in run("uninstall", "--dry-run")
     assert examine(environment.python).installed
-    assert [outcome.changed for outcome in uninstall(app)] == [True]
+    assert "removed" in run("uninstall")
     assert contents(tmp_path) == before
-    assert uninstall(app) == []
+    assert "nothing of ours" in run("uninstall")
 
 
 def test_an_older_wheel_is_replaced(app: Installation, environment: Environment) -> None:

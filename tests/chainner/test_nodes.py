@@ -13,7 +13,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from real_models import network as layout_network
-from standin_host import Context, Host, inside_chainner
+from tests.chainner.standin_host import Context, Host, inside_chainner
 from torch.nn.modules import module as torch_modules
 
 import paragon_arch
@@ -264,15 +264,21 @@ class TestExport:
         pytest.importorskip("onnxruntime")
         before = weights(model)
         kind = choices(host, "export_onnx", 1)
-        exported, text = host.run("export_onnx", model, kind(precision), 18)
+        exported, text = host.run("export_onnx", model, kind(precision), 18, False, 1, 1)
         assert unchanged(model, before)
         assert len(exported.bytes) > 1000
         assert precision.upper() in text
 
+    def test_windows_by_the_size_of_the_image_need_one_size(self, host: Host) -> None:
+        fp32, model = choices(host, "export_onnx", 1).FP32, load("v2-hybrid-attn-window")
+        with pytest.raises(InvalidOptionError, match="Fixed Size"):
+            host.run("export_onnx", model, fp32, 18, False, 64, 48)
+        assert "largest difference" in host.run("export_onnx", model, fp32, 18, True, 64, 48)[1]
+
     def test_fp16_where_it_overflows(self, host: Host) -> None:
         kind = choices(host, "export_onnx", 1)
         with pytest.raises(InvalidOptionError, match="fp32"):
-            host.run("export_onnx", load("v1-pixelshuffle"), kind("fp16"), 18)
+            host.run("export_onnx", load("v1-pixelshuffle"), kind("fp16"), 18, False, 1, 1)
 
 
 def test_pictures_are_copies() -> None:
