@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from tests.chainner.backend import Backend
 from tests.chainner.hook_environment import SPANDREL, SUPPORT, Environment
 

@@ -12,8 +12,6 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from real_models import network as layout_network
-from tests.chainner.standin_host import Context, Host, inside_chainner
 from torch.nn.modules import module as torch_modules
 
 import paragon_arch
@@ -25,6 +23,8 @@ from paragon_chainner.nodes import NODES
 from paragon_chainner.pictures import to_picture
 from paragon_engine.pictures import Picture
 from paragon_engine.tiling import upscale_tensor
+from tests.chainner.real_models import network as layout_network
+from tests.chainner.standin_host import Context, Host, inside_chainner
 from tests.engine_models import checkpoint, descriptor
 
 pytestmark = pytest.mark.filterwarnings("ignore::paragon_arch.errors.ParagonWarning")

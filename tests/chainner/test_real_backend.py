@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.chainner.backend import Backend, Chain, Node, Output, Result
-from tests.chainner.hook_environment import Environment
-from real_models import NAMES, difference, expected, levels, network, picture, save_pair
 
 import paragon_arch
 from paragon_arch.networks.dynamic import TrackedTransformer
+from tests.chainner.backend import Backend, Chain, Node, Output, Result
+from tests.chainner.hook_environment import Environment
+from tests.chainner.real_models import NAMES, difference, expected, levels, network, picture, save_pair
 
 pytestmark = [
     pytest.mark.chainner,

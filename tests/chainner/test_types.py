@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from tests.chainner.backend import Backend
 
 pytestmark = pytest.mark.chainner
