@@ -12,7 +12,7 @@ from paragon_arch.networks.layers import RMSNorm
 from .chains import HalvesProduct, Product, TwoContexts
 from .modules import InPlaceGELU, NormedProduct, RationalMish, UnitRMS
 
-BAND_BYTES = 3 << 20
+BAND_BYTES = 6 << 20
 """Size of a branch's widest map within one band, halo not counted: a few of these fit into a cache."""
 LEAST_ROWS = 8
 """Rows of a band for each row of halo on either side: at most a quarter is computed twice."""
