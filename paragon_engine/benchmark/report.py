@@ -45,15 +45,21 @@ def conditions(report: Report) -> str:
     )
 
 
-def markdown(report: Report, *, title: str = "Benchmarks", plot: str | None = None) -> str:
+def markdown(report: Report, *, title: str = "Benchmarks", plot: str | None = None, command: str | None = None) -> str:
     """The report as a document.
 
     Args:
         report: what was measured.
         title: its heading.
         plot: path of the plot, relative to the document.
+        command: what makes the document, named at its top.
     """
-    parts = [f"# {title}", _EXPLANATION, f"Measured on: {conditions(report)}."]
+    parts = [
+        f"# {title}",
+        *([] if command is None else [f"Made by `{command}`."]),
+        _EXPLANATION,
+        f"Measured on: {conditions(report)}.",
+    ]
     if plot is not None:
         parts.append(f"![Speed-up of each form and backend over the baseline]({plot})")
     parts += ["## Summary", "\n".join(_summary(report))]

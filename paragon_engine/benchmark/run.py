@@ -39,7 +39,7 @@ class Options:
     budget: float = 120.0
     """Seconds after which a model and size stops at `MIN_RUNS` runs or more."""
     passes: bool = False
-    """Also measure the inference form after each of its passes."""
+    """At the first size also measure the inference form after each of its passes."""
 
 
 @dataclass
@@ -128,8 +128,9 @@ def benchmark(
     cases: list[Case] = []
     for title, network in networks.items():
         lines = subjects(network, names, reference=reference, passes=options.passes, device=device)
-        for size in options.sizes:
-            cases.append(_case(title, network, size, lines, options, device, ceilings, progress.part()))
+        for index, size in enumerate(options.sizes):
+            chosen = [line for line in lines if index == 0 or not line.partial]
+            cases.append(_case(title, network, size, chosen, options, device, ceilings, progress.part()))
     rates = {name: amount / statistics.median(times) for name, (_, amount, times) in ceilings.items()}
     for case in cases:
         _relate(case, rates)

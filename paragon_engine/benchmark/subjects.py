@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cache
 
 import torch
 from torch import nn
@@ -31,6 +32,8 @@ class Subject:
     prepare: Callable[[], Runner]
     module: Callable[[], nn.Module] | None = field(default=None, repr=False)
     """The form as a module, where its work is to be counted."""
+    partial: bool = False
+    """An inference form without its last passes."""
 
 
 def subjects(
@@ -50,11 +53,12 @@ def subjects(
     result += [_eager("fused", lambda: plain, device)]
     if passes:
         result += _after_each_pass(plain, device)
+    graph = None if reference is None else cache(lambda: export_onnx(reference(network)))
     for name in names:
         if name == "torch":
             result += [_eager("inference", lambda: inference_form(plain), device)]
         else:
-            result += _on_backend(network, name, reference, device)
+            result += _on_backend(network, name, graph, device)
     return result
 
 
@@ -69,14 +73,19 @@ def _after_each_pass(network: SRNetwork, device: torch.device) -> list[Subject]:
     def make(count: int) -> Callable[[], nn.Module]:
         return lambda: inference_form(network, passes=order[:count])
 
-    return [_eager(f"inference up to {name}", make(index + 1), device) for index, name in enumerate(order[:-1])]
+    return [
+        replace(_eager(f"inference up to {name}", make(index + 1), device), module=None, partial=True)
+        for index, name in enumerate(order[:-1])
+    ]
 
 
-def _on_backend(network: SRNetwork, name: str, reference: Reference | None, device: torch.device) -> list[Subject]:
+def _on_backend(
+    network: SRNetwork, name: str, reference: Callable[[], bytes] | None, device: torch.device
+) -> list[Subject]:
     item, result = backend(name), list[Subject]()
     if isinstance(item, GraphBackend):
         if reference is not None:
-            result += [Subject("reference", name, lambda: item.runner(export_onnx(reference(network)), device))]
+            result += [Subject("reference", name, lambda: item.runner(reference(), device))]
         result += [Subject("inference", name, lambda: item.runner(graph_of(network), device))]
     else:
         result += [Subject("inference", name, lambda: item.prepare(network, device=device, precision="fp32"))]
