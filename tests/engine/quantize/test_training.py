@@ -51,7 +51,7 @@ def network(model: Path, leaves: Tensor) -> SRNetwork:
 def test_activations_have_256_levels_and_an_exact_zero() -> None:
     x = torch.linspace(-0.7, 2.1, 5001)
     rounded = round_activation(x, torch.tensor([-0.5, 2.0]))
-    assert rounded.unique().numel() == 256
+    assert np.unique(rounded.numpy()).size == 256
     assert float(round_activation(torch.zeros(1), torch.tensor([-0.5, 2.0]))) == 0
     assert rounded.min() >= -0.51
     assert rounded.max() <= 2.01
@@ -64,7 +64,7 @@ def test_weights_have_7_bits_by_filter() -> None:
     rounded = round_weight(weight)
     step = weight.abs().amax(dim=(1, 2, 3)) / 64
     assert float(((rounded - weight).abs().amax(dim=(1, 2, 3)) / step).max()) <= 0.501
-    assert max(rounded[index].unique().numel() for index in range(4)) <= 129
+    assert max(np.unique(rounded[index].numpy()).size for index in range(4)) <= 129
 
 
 def test_gradients_pass_through_rounding(network: SRNetwork, leaves: Tensor) -> None:
