@@ -142,8 +142,14 @@ def _pair(name: str, high: Bytes, scale: int, channels: int) -> Pair:
     low: Bytes = np.zeros((1, 1, 3), np.uint8)  # of a picture that is smaller than one input pixel
     if high.size:
         low = np.asarray(Image.fromarray(high).resize(size, Image.Resampling.BICUBIC))
-    batch = low[..., :channels].transpose(2, 0, 1)[None].astype(np.float32)
-    return Pair(name, high, np.ascontiguousarray(batch / np.float32(255)))
+    return Pair(name, high, _batch(low[..., :channels]))
+
+
+def _batch(image: Bytes) -> Batch:
+    """``(H, W, C)`` 8-bit to ``(1, C, H, W)`` in 0..1."""
+    values: Batch = image.astype(np.float32)
+    values /= 255
+    return np.ascontiguousarray(np.moveaxis(values, 2, 0)[None])
 
 
 def to_image(output: Batch) -> Bytes:

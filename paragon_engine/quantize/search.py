@@ -35,8 +35,8 @@ def search(
 ) -> Found:
     """Quantise as much as the target allows.
 
-    The layers that lose most alone are taken out first, as many as a bisection finds necessary; each of them is then
-    put back if the target still holds, those with the most work for their loss first.
+    The layers that lose most for their work are taken out first, as many as a bisection finds necessary; each of them
+    is then put back if the target still holds, those that lose least for their work first.
 
     Args:
         losses: of each layer alone.
@@ -45,7 +45,7 @@ def search(
         fallback: what each layer gets that is taken out.
         target: largest loss in dB.
     """
-    order = sorted(losses, key=lambda layer: losses[layer], reverse=True)
+    order = sorted(losses, key=lambda layer: _price(losses[layer], layer), reverse=True)
 
     def plan(out: Sequence[Layer]) -> dict[Layer, str]:
         return {layer: fallback[layer] if layer in out else precision for layer in losses}
@@ -65,10 +65,15 @@ def search(
     return _put_back(best, order[:low], losses, loss, precision, target)
 
 
+def _price(loss: float, layer: Layer) -> float:
+    """Loss for the work that it would make cheaper."""
+    return max(loss, 1e-6) / layer.work
+
+
 def _put_back(
     best: Found, out: Sequence[Layer], losses: Mapping[Layer, float], loss: Loss, precision: str, target: float
 ) -> Found:
-    for layer in sorted(out, key=lambda layer: max(losses[layer], 1e-6) / layer.work):
+    for layer in sorted(out, key=lambda layer: _price(losses[layer], layer)):
         if losses[layer] > target:
             continue
         trial = {**best.plan, layer: precision}

@@ -8,7 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import onnxruntime as ort
 import pytest
 from numpy.typing import NDArray
 
@@ -16,13 +15,12 @@ import paragon_arch
 from paragon_arch.errors import ImageError, InvalidOptionError, OutputError, OutputExistsError, QualityError
 from paragon_engine.onnx_export import inferred_scale
 from paragon_engine.quantize import QuantizationOptions, QuantizationReport, markdown, quantize, svg
+from paragon_engine.quantize.loss import runner
 
 
 def run(path: Path, shape: tuple[int, ...], *, integers: bool = True) -> NDArray[np.float32]:
     image = np.random.default_rng(0).random(shape, dtype=np.float32)
-    settings = ort.SessionOptions()
-    settings.add_session_config_entry("session.disable_quant_qdq", "0" if integers else "1")
-    return ort.InferenceSession(path, settings, providers=["CPUExecutionProvider"]).run(None, {"input": image})[0]
+    return runner(path.read_bytes(), integers=integers)(image)
 
 
 @pytest.fixture(scope="module")
