@@ -194,7 +194,10 @@ def test_engines_made_elsewhere_are_refused(tmp_path: Path) -> None:
 def test_the_engine_command_without_tensorrt(tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     from paragon_engine.release import engine
 
-    monkeypatch.setattr(engine, "installed", lambda _name: False)
+    def missing(_name: str) -> bool:
+        return False
+
+    monkeypatch.setattr(engine, "installed", missing)
     export_onnx(network(), tmp_path / "m.onnx")
     assert main(["engine", str(tmp_path / "m.onnx")]) == ExitCode.OPTION
     captured = capsys.readouterr()
