@@ -73,7 +73,7 @@ def run(args: argparse.Namespace) -> int:
 
     chosen = _settings(args)
     if args.dry_run:
-        return _dry_run(args, {item: plan(item) for item in chosen})
+        return _dry_run(args, [(item, plan(item)) for item in chosen])
     progress = console.progress(quiet=args.quiet)
     records, codes = list[dict[str, Any]](), list[ExitCode]()
     for item in chosen:
@@ -111,11 +111,11 @@ def _settings(args: argparse.Namespace) -> list[ReleaseSettings]:
     ]
 
 
-def _dry_run(args: argparse.Namespace, planned: dict[ReleaseSettings, list[str]]) -> int:
+def _dry_run(args: argparse.Namespace, planned: list[tuple[ReleaseSettings, list[str]]]) -> int:
     if args.json:
-        say_json([{"folder": str(item.output), "files": names} for item, names in planned.items()])
+        say_json([{"folder": str(item.output), "files": names} for item, names in planned])
         return ExitCode.OK
-    for item, names in planned.items():
+    for item, names in planned:
         console.say(f"{item.checkpoint} -> {item.output}")
         for name in names:
             console.say(f"  {name}")

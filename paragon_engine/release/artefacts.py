@@ -118,8 +118,8 @@ def graph_artefact(graph: bytes, *, name: str, device: str = "cpu", simulate: bo
         CorruptCheckpointError: it is not a graph that upscales.
     """
     facts, session = properties(graph), _session(graph, name, device)
-    precision = facts.get("paragonsr.precision") or guessed_precision(graph)
-    if simulate and precision == "fp16" and resolve_device(device).type == "cpu":
+    found = guessed_precision(graph)
+    if simulate and found == "fp16" and resolve_device(device).type == "cpu":
         session = _session(with_rounding(graph), name, device, optimise=False)
     inputs, outputs = session.get_inputs(), session.get_outputs()
     shape: list[Any] = inputs[0].shape
@@ -144,7 +144,7 @@ def graph_artefact(graph: bytes, *, name: str, device: str = "cpu", simulate: bo
     return Artefact(
         name=name,
         kind="onnx",
-        precision=precision,
+        precision=facts.get("paragonsr.precision") or found,
         scale=_scale(graph, facts, name, fixed),
         run=run,
         channels=shape[1],

@@ -23,7 +23,7 @@ from .pictures import PictureSet, centre, fit_channels, odd_inputs, photographs,
 from .verify import LIMITS, Limits, Verification, verify
 
 PRECISIONS: list[Precision] = ["fp32", "fp16"]
-SEARCH_SIDE = 96
+SEARCH_SIDE = 64
 """Side of the inputs on which the FP16 search measures."""
 
 
@@ -139,7 +139,7 @@ def export_half(
     if options.size is not None:
         inputs = resized_inputs(pictures, options.size, channels=channels)[:2]
     else:
-        small = [reduced(fit_channels(p.pixels, channels), source.reference.scale)[0] for p in pictures.photos[:4]]
+        small = [reduced(fit_channels(p.pixels, channels), source.reference.scale)[0] for p in pictures.photos[:2]]
         inputs = [centre(x, max(SEARCH_SIDE, least)) for x in small if min(x.shape[2:]) >= least]
         # small and narrow ones are all border, where some networks lose most
         inputs += [x for x in odd_inputs(pictures, least=least, channels=channels) if x.shape[2] * x.shape[3] < 8000]

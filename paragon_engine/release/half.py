@@ -89,24 +89,26 @@ def half_graph(
 
 
 def _groups(graph: bytes) -> dict[str, frozenset[str]]:
-    """Names of nodes by type of operator, and by place: the thirds of the graph, and its last sixth and twelfth."""
+    """Names of nodes by place, in parts of the graph, and by type, of those that compute without weights."""
     nodes = require("onnx", "converting to FP16").load_from_string(graph).graph.node
-    kinds = sorted({node.op_type for node in nodes} - REDUCTIONS - {"Conv"})
+    kinds = sorted({node.op_type for node in nodes} - REDUCTIONS - _NOT_ALONE)
     groups = {f"of type {kind}": frozenset(node.name for node in nodes if node.op_type == kind) for kind in kinds}
-    names, count = [node.name for node in nodes], len(nodes)
-    for text, start, end in _PLACES:
-        groups[f"in {text}"] = frozenset(names[int(start * count) : max(1, int(end * count))])
-    return groups
+    names = [node.name for node in nodes]
+    for part in range(PARTS):
+        start, end = (round(edge * len(names) / PARTS) for edge in (part, part + 1))
+        groups[f"in part {part + 1} of {PARTS}"] = frozenset(names[start:end])
+    return {text: members for text, members in groups.items() if members}
 
 
-_PLACES = (
-    ("the last twelfth", 11 / 12, 1.0),
-    ("the last sixth", 5 / 6, 1.0),
-    ("the last third", 2 / 3, 1.0),
-    ("the middle third", 1 / 3, 2 / 3),
-    ("the first third", 0.0, 1 / 3),
+PARTS = 6
+"""Equal parts of a graph, in the order of its nodes."""
+_NOT_ALONE = frozenset(
+    (
+        *("Conv", "MatMul", "Gemm"),  # all the weights: then it would not be an FP16 graph
+        *("Cast", "Concat", "Constant", "DepthToSpace", "Expand", "Flatten", "Gather", "Identity", "Pad", "Reshape"),
+        *("Resize", "Shape", "Slice", "Split", "Squeeze", "Transpose", "Unsqueeze"),  # these move values
+    )
 )
-"""Parts of a graph, in the order of its nodes."""
 
 
 def _large_nodes(graph: bytes, inputs: Sequence[Tensor]) -> frozenset[str]:

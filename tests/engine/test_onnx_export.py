@@ -16,6 +16,8 @@ from paragon_arch.errors import InvalidOptionError, OutputError, OutputExistsErr
 from paragon_arch.networks.base import SRNetwork
 from paragon_engine.backends.forms import fused, graph_of, sizes_for
 from paragon_engine.onnx_export import check_graph, compare, export_onnx, inferred_scale
+from paragon_engine.release.artefacts import graph_artefact
+from paragon_engine.release.half import half_graph
 from tests.engine_models import network
 from tests.golden import read
 
@@ -157,9 +159,23 @@ def test_options_that_make_no_sense(options: dict[str, Any]) -> None:
         export_onnx(network(), **options)
 
 
-def test_half_precision_is_refused_where_it_cannot_hold(shared: Path) -> None:
-    with pytest.raises(InvalidOptionError, match="fp32"):
-        export_onnx(golden_network(shared, "v1-magic_custom24_x4_b2"), precision="fp16")
+def test_half_precision_keeps_norms_over_the_image_in_full(shared: Path) -> None:
+    net = golden_network(shared, "v2-hybrid-gn_nano_x2")
+    graph = graph_artefact(export_onnx(net, precision="fp16"), name="norms")
+    image = 4 * torch.rand(1, 3, 96, 64, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        expected = net(image)
+    assert float((graph.run(image) - expected).square().mean().sqrt() / expected.abs().max()) < 1e-3
+
+
+@pytest.mark.parametrize("name", EXPORTED)
+def test_every_layout_holds_in_half_precision(name: str, shared: Path) -> None:
+    net = golden_network(shared, name)
+    generator, least = torch.Generator().manual_seed(0), net.minimum_size
+    inputs = [torch.rand(1, 3, max(17, least), 23, generator=generator)]
+    found = half_graph(graph_of(net), inputs)
+    check_graph(found.graph, scale=net.scale)
+    assert found.psnr >= 60
 
 
 def test_a_missing_package_names_its_cure(monkeypatch: pytest.MonkeyPatch) -> None:

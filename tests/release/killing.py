@@ -19,8 +19,6 @@ import numpy as np
 import torch
 from PIL import Image
 
-import paragon_engine.inference  # noqa: F401 - imported before forking
-from paragon_engine.onnx_export import export_onnx  # noqa: F401
 from paragon_engine.packages import require
 from paragon_engine.release.run import release
 from paragon_engine.release.settings import ReleaseSettings

@@ -28,8 +28,8 @@ from tests.release.killing import content, kill_and_repeat, settings
 def corrupted(graph: bytes) -> bytes:
     """The graph with one weight changed: a step of the export that went wrong."""
     model: Any = onnx.load_from_string(graph)
-    weight = next(item for item in model.graph.initializer if len(item.dims) == 4)
-    array = onnx.numpy_helper.to_array(weight).copy()
+    weight: Any = next(item for item in model.graph.initializer if len(item.dims) == 4)
+    array: Any = onnx.numpy_helper.to_array(weight).copy()
     array.flat[0] += np.asarray(1.0, array.dtype)
     weight.CopyFrom(onnx.numpy_helper.from_array(array, weight.name))
     return model.SerializeToString()
@@ -127,7 +127,11 @@ def test_a_wrong_fp32_graph_releases_nothing(
     whole: ReleaseSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     original = exporting.export_fp32
-    monkeypatch.setattr(steps, "export_fp32", lambda *a: (corrupted(original(*a)[0]), "corrupted"))
+
+    def wrong(*arguments: Any) -> tuple[bytes, str]:
+        return corrupted(original(*arguments)[0]), "corrupted"
+
+    monkeypatch.setattr(steps, "export_fp32", wrong)
     with pytest.raises(QualityError, match="largest difference"):
         release(replace(whole, output=tmp_path / "out"))
     assert list(tmp_path.iterdir()) == []
@@ -140,7 +144,11 @@ def test_without_fp16_if_that_is_wrong(
     whole: ReleaseSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     original = exporting.export_half
-    monkeypatch.setattr(steps, "export_half", lambda *a: (corrupted(original(*a)[0]), "corrupted"))
+
+    def wrong(*arguments: Any) -> tuple[bytes, str]:
+        return corrupted(original(*arguments)[0]), "corrupted"
+
+    monkeypatch.setattr(steps, "export_half", wrong)
     out = tmp_path / "out"
     arguments = ["release", str(whole.checkpoint), "-o", str(out), "--quiet", "--no-speed", "--json"]
     assert main([*arguments, "--pictures", str(whole.pictures[0])]) == ExitCode.INCOMPLETE
