@@ -21,6 +21,7 @@ from PIL import Image
 import paragon_arch
 from paragon_engine.catalog import find_model
 from paragon_engine.jobs import FolderOptions, upscale_files
+from paragon_engine.packages import require
 from paragon_engine.pictures import read_image
 from paragon_engine.progress import Progress
 from paragon_engine.upscale import upscale_picture
@@ -77,8 +78,7 @@ def images(model: paragon_arch.ParagonModelDescriptor, scratch: Path, count: int
 
 def frames(model: paragon_arch.ParagonModelDescriptor, scratch: Path, count: int) -> None:
     """Memory over the frames of a video."""
-    import av
-
+    av = require("av", "this run")
     rng = np.random.default_rng(0)
     with av.open(str(scratch / "in.mp4"), "w") as container:
         stream: Any = container.add_stream("libx264", rate=25)

@@ -52,7 +52,8 @@ def check(path: Path, copy: Path) -> Picture:
     """A picture as Pillow sees it, and the same after writing."""
     picture = read_image(path)
     assert picture.size == image_size(path), path
-    with Image.open(path) as image:
+    image: Image.Image = Image.open(path)
+    with image:
         assert picture.is_gray == (image.mode in ("1", "L", "LA", "I;16", "I")), path
     write_image(picture, copy, overwrite=True)
     back = read_image(copy)
@@ -72,8 +73,7 @@ def test_every_picture_of_libjxl_survives_or_is_refused_with_a_reason(libjxl: Pa
         try:
             picture = check(path, tmp_path / "copy.png")
         except ImageError as error:
-            assert str(path) in str(error)
-            refused.append(path.name)
+            refused.append(str(error))
             continue
         read += 1
         conversion = conversion_of(picture.info.icc_profile)
@@ -84,6 +84,7 @@ def test_every_picture_of_libjxl_survives_or_is_refused_with_a_reason(libjxl: Pa
     assert read > 30
     assert converted > 3
     assert len(refused) < read / 10, refused
+    assert all(str(libjxl) in reason for reason in refused)
 
 
 def test_stamps_keep_their_transparency(stamps: Path, tmp_path: Path) -> None:
