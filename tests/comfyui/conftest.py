@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 from PIL import Image
 
 from tests.comfyui.server import Server, interpreter
-from tests.comfyui.subjects import FUSIBLE, PACK, RANDOM, picture, save_fusible_model, save_random_model
+from tests.comfyui.subjects import FUSIBLE, PACK, RANDOM, picture, save_fusible_model, save_random_model, save_video
 
 
 @pytest.fixture(scope="session")
@@ -32,6 +33,11 @@ def server(tmp_path_factory: pytest.TempPathFactory, copy_checkout: Callable[[Pa
     Image.fromarray(picture()).save(base / "input/in.png")
     Image.fromarray(picture(transparent=True)).save(base / "input/transparent.png")
     Image.fromarray(picture()).resize((1400, 1000)).save(base / "input/large.png")
+    Image.fromarray(picture()).resize((96, 72)).save(base / "input/medium.png")
+    save_video(base / "input/in.mp4")
+    helper = base / "custom_nodes/out_of_memory"
+    helper.mkdir()
+    shutil.copy(Path(__file__).with_name("out_of_memory.py"), helper / "__init__.py")
     running = Server(Path(source), interpreter(), base)
     yield running
     running.stop()

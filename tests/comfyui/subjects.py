@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -33,6 +35,16 @@ def picture(*, transparent: bool = False) -> NDArray[np.uint8]:
     return np.stack(channels, axis=-1).astype(np.uint8)
 
 
+def save_video(path: Path) -> None:
+    """`picture`, three times."""
+    av: Any = importlib.import_module("av")
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=10, width=48, height=36, pix_fmt="yuv420p")
+        for _ in range(3):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture(), format="rgb24")))
+        container.mux(stream.encode(None))
+
+
 def save_random_model(path: Path) -> None:
     """A 2x release-layout realtime network with seeded weights."""
     torch.manual_seed(0)
@@ -50,10 +62,10 @@ def save_fusible_model(path: Path) -> None:
     )
 
 
-def expected(path: Path) -> Levels:
-    """Our own result for `picture`."""
+def expected(path: Path, pixels: NDArray[np.uint8] | None = None) -> Levels:
+    """Our own result for `picture`, or for other ``(H, W, 3)``."""
     model = paragon_arch.load(path)
-    image = torch.from_numpy(picture()).permute(2, 0, 1)[None].float() / 255
+    image = torch.from_numpy(picture() if pixels is None else pixels).permute(2, 0, 1)[None].float() / 255
     with torch.inference_mode():
         result = model(image)[0].clamp(0, 1).permute(1, 2, 0)
     return result.double().numpy() * 255

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import time
+import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,8 @@ from paragon_engine.upscale import UpscaleSettings, upscale_picture
 from tests.comfyui.server import Server
 from tests.comfyui.subjects import FUSIBLE, RANDOM, SHIPPED, Levels, assert_saved, expected, saved
 from tests.comfyui.workflows import EXAMPLES, nodes_of, to_api
+
+av: Any = importlib.import_module("av")
 
 pytestmark = [pytest.mark.comfyui, pytest.mark.slow]
 
@@ -87,6 +91,12 @@ def test_example_size_with_transparency(server: Server) -> None:
     assert_saved(result, np.concatenate([exact.pixels, exact.alpha[..., None]], axis=-1).astype(np.float64) * 255)
 
 
+def test_example_restore(server: Server) -> None:
+    workflow = example(server, "restore_then_upscale_to_size")
+    (save,) = nodes_of(workflow, "SaveImage")
+    assert stored(server, server.run(workflow), save).shape == (768, 1024, 3)
+
+
 def test_example_compare(server: Server) -> None:
     workflow = example(server, "compare_two_models", models=(RANDOM, SHIPPED))
     (compare,) = nodes_of(workflow, "ParagonSRCompareImages")
@@ -98,14 +108,31 @@ def test_example_compare(server: Server) -> None:
     assert answer["paragonsr_scores"][0].startswith(f"PSNR {psnr:.2f} dB, SSIM 0.")
 
 
-def test_example_fuse_and_save(server: Server) -> None:
-    workflow = example(server, "fuse_and_save_model", models=(FUSIBLE,))
-    (save,) = nodes_of(workflow, "ParagonSRSaveModel")
-    workflow[save]["inputs"]["file_name"] = "mine/fused"
+def test_example_fuse_and_export(server: Server) -> None:
+    workflow = example(server, "fuse_and_export_for_release", models=(FUSIBLE,))
+    (save,), (export,) = nodes_of(workflow, "ParagonSRSaveModel"), nodes_of(workflow, "ParagonSRExportONNX")
+    workflow[save]["inputs"]["file_name"] = workflow[export]["inputs"]["file_name"] = "mine/2x_fused"
+    workflow[export]["inputs"].update(folder="models/onnx", precision="fp32")
     server.run(workflow)
-    file = server.base / "output/mine/fused.safetensors"
+    file = server.base / "output/mine/2x_fused.safetensors"
     assert paragon_arch.inspect(file).fused
-    np.testing.assert_allclose(expected(file), expected(model_file(server, FUSIBLE)), rtol=0, atol=0.01)
+    exact = expected(model_file(server, FUSIBLE))
+    np.testing.assert_allclose(expected(file), exact, rtol=0, atol=0.01)
+    result = upscaling("graph")
+    result["2"] = node("ParagonSRLoadONNX", model_name="mine/2x_fused_op18_fp32.onnx", provider="auto")
+    assert_saved(stored(server, server.run(result)), exact)
+
+
+def test_example_video(server: Server) -> None:
+    workflow = example(server, "upscale_video")
+    (load,), (save,) = nodes_of(workflow, "LoadVideo"), nodes_of(workflow, "SaveVideo")
+    workflow[load]["inputs"]["file"] = "in.mp4"
+    workflow[save]["inputs"]["filename_prefix"] = "video"
+    server.run(workflow)
+    (file,) = (server.base / "output").glob("video*.mp4")
+    with av.open(str(file)) as container:
+        shapes = [frame.to_ndarray(format="rgb24").shape for frame in container.decode(video=0)]
+    assert shapes == [(72, 96, 3)] * 3
 
 
 def test_every_example_has_a_picture_and_is_tested() -> None:
@@ -125,6 +152,28 @@ def test_cancelling_stops_the_work_and_the_next_run_works(server: Server) -> Non
     assert entry["status"]["messages"][-1][0] == "execution_interrupted"
     assert not list((server.base / "output").glob("cancelled*"))
     assert_saved(stored(server, server.run(upscaling("after"))), expected(model_file(server, RANDOM)))
+
+
+def test_running_out_of_memory_shrinks_the_tiles_and_not_the_quality(server: Server) -> None:
+    workflow = upscaling("memory", image="medium.png")
+    workflow["5"] = node("TestOutOfMemory", image=["1", 0], elements=16 * 64 * 64)
+    workflow["3"]["inputs"]["image"] = ["5", 0]
+    try:
+        outputs = server.run(workflow)
+    finally:
+        server.run(upscaling("enough") | {"5": node("TestOutOfMemory", image=["1", 0], elements=0)} | {
+            "6": node("PreviewImage", images=["5", 0])
+        })  # fmt: skip
+    pixels = read_image(server.base / "input/medium.png").pixels
+    assert_saved(stored(server, outputs), expected(model_file(server, RANDOM), np.round(pixels * 255).astype(np.uint8)))
+    assert "out of memory on cpu: going on with tiles of" in server.tail()
+
+
+def test_the_card_of_a_model_can_be_opened(server: Server) -> None:
+    with urllib.request.urlopen(f"{server.url}/paragonsr/card?model={SHIPPED}", timeout=60) as answer:
+        text = answer.read().decode()
+    assert "layout v2-release" in text
+    assert "PSNR" in text
 
 
 def test_a_broken_model_file_is_named(server: Server) -> None:
