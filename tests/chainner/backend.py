@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any, cast
 
 HOST = "127.0.0.1"
-START_SECONDS = 180
+START_SECONDS = 900
+"""With chaiNNer's pins the first start compiles a dependency (pymatting), for minutes."""
 RUN_SECONDS = 600
 
 
