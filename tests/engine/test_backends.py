@@ -176,6 +176,20 @@ class TestGuard:
         assert (found - expected).abs().max().item() <= 0.05  # BF16 has eight bits
         assert "overflowed in fp16: redone in bf16" in log.text
 
+    def test_in_tiles_only_those_that_overflow_are_redone(self, log: pytest.LogCaptureFixture) -> None:
+        model = descriptor()
+        with torch.no_grad():  # sums over a bright neighbourhood go beyond FP16's 65504, those over a dark one do not
+            model.model.get_parameter("conv_in.weight").abs_().mul_(1e5)
+            model.model.get_parameter("conv_in.bias").zero_()
+            model.model.get_parameter("up.0.weight").mul_(1e-5)
+        image = torch.zeros(1, 3, 64, 200)
+        image[..., 150:] = 1
+        found = upscale_tensor(with_backend(model, "torch", precision="fp16"), image, tile=64)
+        assert torch.isfinite(found).all()
+        dark = upscale_tensor(model, image, tile=0)[..., :200]
+        assert (found[..., :200] - dark).abs().max().item() <= 5e-3
+        assert 1 <= log.text.count("redone in bf16") <= 2
+
     def test_what_stays_finite_is_not_redone(self, log: pytest.LogCaptureFixture) -> None:
         model = descriptor()
         found = with_backend(model, "torch", precision="fp16")(IMAGE)
