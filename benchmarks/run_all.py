@@ -61,7 +61,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--runs", type=int, default=9)
     parser.add_argument("--budget", type=float, default=12.0, help="seconds for a model and size, at least")
-    parser.add_argument("--only", metavar="LAYOUT", help="measure only this layout")
+    parser.add_argument("--only", metavar="LAYOUT", choices=sorted({m[0] for m in MODELS}), help="only this layout")
     parser.add_argument("--size", type=int, action="append")
     parser.add_argument("--output", type=Path, default=ROOT, help="root under which docs/ is written")
     args = parser.parse_args()
@@ -70,12 +70,14 @@ def main() -> None:
     reports: list[Report] = []
     for slow in (False, True):
         chosen = [m for m in MODELS if (m[1] in SLOW) == slow and args.only in (None, m[0])]
+        if not chosen:
+            continue
         networks = {f"{layout} {variant} x{scale}": build(layout, variant, scale) for layout, variant, scale in chosen}
         options = Options(sizes=(SLOW_SIZE,) if slow else sizes, runs=args.runs, budget=args.budget, passes=not slow)
         reports.append(benchmark(networks, options, reference=reference_form, progress=progress))
     progress.finish()
-    report, rest = reports
-    report.cases += rest.cases
+    report = reports[0]
+    report.cases = [case for part in reports for case in part.cases]
     write(args.output / DATA, as_json(report))
     write(args.output / PLOT, svg(report))
     write(
