@@ -22,7 +22,9 @@ from paragon_engine.catalog import shipped_models
 
 from .config import read_recipe
 from .evaluate import evaluate, table
-from .loop import fit
+from .export import export
+from .loop import fit, restore
+from .state import fingerprint
 
 RECIPES = Path(__file__).with_name("recipes")
 
@@ -38,6 +40,11 @@ def build_parser() -> argparse.ArgumentParser:
     command.add_argument("recipe", type=Path, nargs="?", help="a TOML file, see training/recipes")
     command.add_argument("--smoke", action="store_true", help="the recipe smoke.toml, on synthetic pictures")
     command.set_defaults(run=run_fit)
+
+    command = commands.add_parser("export", help="write the averaged network of a run that is not at its end")
+    command.add_argument("recipe", type=Path, help="the run's recipe")
+    command.add_argument("-o", "--output", type=Path, required=True, help="a new .safetensors file")
+    command.set_defaults(run=run_export)
 
     command = commands.add_parser("evaluate", help="PSNR and SSIM of models, bicubic, Lanczos and the Magic base")
     command.add_argument("model", type=Path, nargs="*", help="checkpoints of one scale")
@@ -60,6 +67,14 @@ def run_fit(arguments: argparse.Namespace) -> None:
     recipe = read_recipe(RECIPES / "smoke.toml" if arguments.smoke else arguments.recipe)
     if fit(recipe).world.leads:
         print(Path(recipe.run.out) / "model.safetensors")
+
+
+def run_export(arguments: argparse.Namespace) -> None:
+    """``export``: the average so far, from the run's last checkpoint."""
+    recipe = read_recipe(arguments.recipe)
+    trainer = restore(recipe)
+    export(trainer.averaged_network(), arguments.output, overwrite=False, recipe=fingerprint(recipe))
+    print(f"{arguments.output}: step {trainer.step} of {recipe.optim.steps}")
 
 
 def run_evaluate(arguments: argparse.Namespace) -> None:

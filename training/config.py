@@ -72,6 +72,8 @@ class DataConfig:
     """Each patch is reduced by a factor drawn from this range first: hides JPEG artefacts, varies sharpness."""
     candidates: int = 3
     """Places drawn for each patch; the one with the strongest edges is taken."""
+    stress: float = 0.0
+    """Share of patches that are replaced by ones of extreme contrast (see `training.data.stress`)."""
     workers: int = 0
     """Processes that prepare batches; 0 prepares them in the training process."""
     memory: int = 4096
@@ -221,6 +223,7 @@ def _check_data(data: DataConfig, scale: int) -> None:
     _require(0 < low <= high <= 1, "data.shrink", [low, high], "two numbers, 0 < low <= high <= 1")
     _require(data.batch >= 1, "data.batch", data.batch, "at least 1")
     _require(data.candidates >= 1, "data.candidates", data.candidates, "at least 1")
+    _require(0 <= data.stress < 1, "data.stress", data.stress, "in 0 <= stress < 1")
     _require(data.workers >= 0, "data.workers", data.workers, "at least 0")
     if data.low_folder is not None:
         _require(data.folder is not None and not data.synthetic, "data.low_folder", data.low_folder, "with data.folder")

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 
-from .config import Recipe
+from paragon_arch.errors import InvalidOptionError
+
+from .config import DegradeConfig, Recipe
 from .data.pairs import batches, make_sampler
 from .distributed import World, choose_device, joined
 from .export import export
@@ -53,6 +56,24 @@ def start(recipe: Recipe, *, device: torch.device | None = None, world: World | 
         log.info("continuing %s at step %d", state, trainer.step)
     parameters = sum(p.numel() for p in trainer.network.parameters())
     log.info("%d pictures, %d parameters, on %s", len(sampler.store), parameters, found)
+    return trainer
+
+
+def restore(recipe: Recipe) -> Trainer:
+    """The trainer of a run as its last checkpoint has it, without its pictures: to export, not to train.
+
+    Raises:
+        InvalidOptionError: the run has no checkpoint yet, or it is of another recipe.
+    """
+    state = Path(recipe.run.out) / "state.safetensors"
+    if not state.exists():
+        raise InvalidOptionError(f"{state}: there is no checkpoint of this run yet")
+    synthetic = replace(recipe.data, folder=None, low_folder=None, synthetic=1, patch=recipe.model.scale)
+    sampler = make_sampler(synthetic, scale=recipe.model.scale, seed=recipe.run.seed, degrade=DegradeConfig())
+    plain = replace(recipe.model, init="default")
+    trainer = Trainer(replace(recipe, model=plain, losses={"l1": 1.0}), sampler)
+    trainer.recipe = recipe
+    resume(trainer, state)
     return trainer
 
 

@@ -22,6 +22,7 @@ from ..config import DataConfig, DegradeConfig
 from ..distributed import World
 from .degrade import Degradation
 from .pictures import Pixels, Store, list_images, partners, resize
+from .stress import stress_patch
 
 MIB = 2**20
 
@@ -88,7 +89,10 @@ class PairSampler:
     def pair(self, step: int, index: int) -> tuple[Pixels, Pixels]:
         """One low- and high-resolution patch, turned and flipped at random."""
         rng = np.random.default_rng((self.seed, step, index))
-        if self.low is not None:
+        if self.config.stress > 0 and rng.random() < self.config.stress:
+            high = stress_patch(self.config.patch, rng)
+            low = None if self.low is None else downscale(high, self.scale)
+        elif self.low is not None:
             low, high = self._paired(self.low, rng)
         else:
             low, high = None, self.patch(rng)

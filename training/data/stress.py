@@ -1,0 +1,35 @@
+"""Patches of extreme contrast: what photographs hardly show and a network must survive all the same.
+
+A network without normalisation that multiplies features (the stream variant) is a polynomial of a high degree. Trained
+on photographs alone it can be excellent on photographs and explode on a chessboard.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .pictures import Pixels
+
+
+def stress_patch(side: int, rng: np.random.Generator) -> Pixels:
+    """A square of random cells, stripes or a chessboard, in black and white, in pure colours or in any colours.
+
+    Args:
+        side: height and width in pixels.
+        rng: of all choices.
+    """
+    cell = int(rng.integers(1, 9))
+    cells = -(-side // cell)
+    kind = int(rng.integers(4))
+    if kind == 0:  # chessboard
+        pattern = np.add.outer(np.arange(cells), np.arange(cells))[..., None] % 2 * 255
+    elif kind == 1:  # stripes
+        pattern = np.broadcast_to((np.arange(cells) % 2 * 255)[None, :, None], (cells, cells, 1))
+    elif kind == 2:  # few or many dots
+        pattern = (rng.random((cells, cells, int(rng.choice((1, 3))))) < rng.uniform(0.01, 0.5)) * 255
+    else:
+        pattern = rng.integers(0, 256, (cells, cells, 3))
+    pattern = np.repeat(np.repeat(pattern, cell, axis=0), cell, axis=1)[:side, :side]
+    strength = float(rng.uniform(0.3, 1.0))
+    scaled = 127.5 + strength * (np.broadcast_to(pattern, (side, side, 3)) - 127.5)
+    return np.ascontiguousarray(np.rint(scaled).clip(0, 255).astype(np.uint8))
