@@ -13,11 +13,20 @@ from torch import Tensor
 
 import paragon_arch
 from paragon_arch.errors import InvalidOptionError, ParagonError
-from training.config import DataConfig, DegradeConfig, GanConfig, ModelConfig, OptimConfig, Recipe, RunConfig
+from training.config import (
+    DataConfig,
+    DegradeConfig,
+    GanConfig,
+    ModelConfig,
+    OptimConfig,
+    Recipe,
+    RunConfig,
+    read_recipe,
+)
 from training.data.pairs import PairSampler, make_sampler
 from training.data.pictures import Store
 from training.export import export
-from training.loop import fit, start
+from training.loop import fit, restore, start
 from training.network import build
 from training.schedule import learning_rate
 from training.state import resume, save
@@ -49,8 +58,9 @@ def one_thread() -> None:
     torch.set_num_threads(1)
 
 
-def test_training_reduces_the_loss_and_exports_a_loadable_model(tmp_path: Path) -> None:
-    done = fit(recipe(tmp_path, 60))
+def test_the_smoke_recipe_reduces_the_loss_and_exports_a_loadable_model(tmp_path: Path, root: Path) -> None:
+    content = read_recipe(root / "training" / "recipes" / "smoke.toml")
+    done = fit(dataclasses.replace(content, run=dataclasses.replace(content.run, out=str(tmp_path))))
     losses = [float(line.split("\t")[1]) for line in (tmp_path / "log.tsv").read_text().splitlines()]
     assert losses[-1] < 0.8 * losses[0]
     averaged = done.averaged_network()
@@ -59,6 +69,17 @@ def test_training_reduces_the_loss_and_exports_a_loadable_model(tmp_path: Path) 
     x = torch.rand(1, 3, 20, 24)
     with torch.inference_mode():
         assert torch.equal(model.model(x), averaged(x))
+
+
+def test_a_run_can_be_exported_before_its_end(tmp_path: Path) -> None:
+    run = trainer(tmp_path)
+    run.advance()
+    with pytest.raises(InvalidOptionError, match="no checkpoint"):
+        restore(run.recipe)
+    save(run, tmp_path / "state.safetensors")
+    again = restore(run.recipe)
+    assert again.step == 1
+    assert_equal(again.averaged_network().state_dict(), run.averaged_network().state_dict())
 
 
 CRITIC = GanConfig(weight=0.1, num_feat=4, penalty_every=2)
