@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -136,9 +136,8 @@ def recompute_blocks(network: SRNetwork) -> int:
 
     The second run does not track dynamic kernels again.
     """
-    blocks: list[nn.Module] = [
-        network.get_submodule(name) for name, _ in nn.Module.named_modules(network) if BLOCK.search(name)
-    ]
+    modules = cast("Iterator[tuple[str, nn.Module]]", network.named_modules())  # torch's stubs know half of it
+    blocks = [module for name, module in modules if BLOCK.search(name)]
     for block in blocks:
         block.forward = _recomputed(block)
     return len(blocks)
