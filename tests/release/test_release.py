@@ -6,7 +6,7 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import onnx
@@ -29,7 +29,7 @@ def corrupted(graph: bytes) -> bytes:
     """The graph with one weight changed: a step of the export that went wrong."""
     model: Any = onnx.load_from_string(graph)
     weight: Any = next(item for item in model.graph.initializer if len(item.dims) == 4)
-    array: Any = onnx.numpy_helper.to_array(weight).copy()
+    array: Any = cast("Any", onnx.numpy_helper.to_array(weight)).copy()
     array.flat[0] += np.asarray(1.0, array.dtype)
     weight.CopyFrom(onnx.numpy_helper.from_array(array, weight.name))
     return model.SerializeToString()
