@@ -13,7 +13,7 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-START_SECONDS = 180
+START_SECONDS = 300
 PROMPT_SECONDS = 180
 
 
