@@ -39,7 +39,7 @@ class ParagonSRPrecision(Enum):
         )
         .with_id(1)
         .with_docs(
-            "FP16 halves the file and is faster on GPUs; what would overflow in it stays in FP32. Whatever is chosen, the"
+            "FP16 halves the file and is faster on GPUs; what would overflow stays in FP32. Whatever is chosen, the"
             " graph takes and gives FP32 images.",
             hint=True,
         ),
