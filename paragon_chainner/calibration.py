@@ -8,11 +8,12 @@ from torch import Tensor
 from paragon_arch import ParagonModelDescriptor
 from paragon_arch.errors import InvalidOptionError
 from paragon_arch.networks.dynamic import TrackedTransformer
+from paragon_engine.release.calibrate import crops
 
 from .models import copied
 
-CROP = 512
-"""Pixels: larger images give the crop in their middle."""
+CROPS = 16
+"""Of an image at most."""
 
 
 class Calibrator:
@@ -37,23 +38,22 @@ class Calibrator:
             raise InvalidOptionError(f"{model.report.name}: there are no dynamic kernels to calibrate: {why}")
         for block in self._blocks:
             block.tracked_initialized.fill_(False)
-            block.interval = 1
+            block.steps, block.interval = 0, 1
         self.count = 0
-        """Images so far."""
+        """Images so far that were large enough."""
 
     @torch.no_grad()
     def add(self, image: Tensor) -> None:
-        """Take in one image ``(1, C, H, W)`` in 0..1."""
-        self.count += 1
-        top, left = (max(0, side - CROP) // 2 for side in image.shape[-2:])
-        for block in self._blocks:
-            block.momentum = 1 / self.count  # of the running mean, in which every image counts the same
-            block.training = True  # of these blocks alone: the rest of the network stays as in use
-        try:
-            self._model.model(image[..., top : top + CROP, left : left + CROP].to(self._model.device))
-        finally:
+        """Take in one image ``(1, C, H, W)`` in 0..1, in crops of the size of training patches."""
+        parts = list(crops(image, CROPS))
+        self.count += bool(parts)
+        for part in parts:
             for block in self._blocks:
-                block.training = False
+                block.momentum = 1 / (block.steps + 1)  # the running mean is then the mean of all
+                block.train()  # these blocks alone: the rest of the network stays as in use
+            self._model.model(part.to(self._model.device))
+            for block in self._blocks:
+                block.eval()
 
     def result(self) -> ParagonModelDescriptor:
         """The calibrated model, in FP32.
@@ -62,5 +62,7 @@ class Calibrator:
             InvalidOptionError: there was no image.
         """
         if not self.count:
-            raise InvalidOptionError("no image was given: calibrate on pictures of the kind that you want to upscale")
+            raise InvalidOptionError(
+                "no image of 16 pixels or more was given: calibrate on pictures of the kind that you want to upscale"
+            )
         return self._model

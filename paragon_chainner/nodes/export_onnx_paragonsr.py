@@ -39,8 +39,8 @@ class ParagonSRPrecision(Enum):
         )
         .with_id(1)
         .with_docs(
-            "FP16 halves the file and is faster on GPUs. Layouts that normalise over the whole image overflow in it and"
-            " are refused. Whatever is chosen, the graph takes and gives FP32 images.",
+            "FP16 halves the file and is faster on GPUs; what would overflow stays in FP32. Whatever is chosen, the"
+            " graph takes and gives FP32 images.",
             hint=True,
         ),
         inputs.NumberInput("Opset", default=18, min=17, max=20, has_handle=False).with_id(2),

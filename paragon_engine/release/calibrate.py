@@ -93,12 +93,12 @@ def calibrate(
     before = [block.static_kernel().clone() if bool(block.tracked_initialized) else None for block in blocks]
     halfway = _collect(network, blocks, files, limit=limit, progress=progress)
     after = [block.tracked_kernel for block in blocks]
-    crops = blocks[0].steps
+    total = blocks[0].steps
     report = Calibration(
         kernels=len(blocks),
         tracked=sum(bool(block.tracked_initialized) for block in blocks),
         pictures=len(files),
-        crops=crops,
+        crops=total,
         drift=max(map(_relative, halfway, after)),
         change=max((_relative(b, a) for b, a in zip(before, after, strict=True) if b is not None), default=0.0),
     )
@@ -119,7 +119,7 @@ def _collect(
     for index, path in enumerate(files):
         if index * each >= limit:
             break
-        for crop in _crops(load(path), each):
+        for crop in crops(load(path), each):
             for block in blocks:
                 block.momentum = 1 / (block.steps + 1)  # the running mean is then the mean of all
             network(fit_channels(crop, network.hyperparameters.get("in_channels", 3)))
@@ -132,7 +132,7 @@ def _collect(
     return halfway
 
 
-def _crops(picture: Tensor, count: int) -> Iterator[Tensor]:
+def crops(picture: Tensor, count: int) -> Iterator[Tensor]:
     """Up to ``count`` different crops of a picture on a grid; a small picture is taken whole."""
     height, width = picture.shape[2:]
     if min(height, width) < 16:

@@ -36,6 +36,7 @@ def checker(tmp_path_factory: pytest.TempPathFactory) -> Path:
     options = [
         "--bundle",
         "--platform=node",
+        "--target=node18",
         "--loader:.wasm=binary",
         f"--alias:{wasm}?url={wasm}",
         "--log-level=error",
