@@ -104,13 +104,9 @@ def run(args: argparse.Namespace) -> int:
         if path is not None and path.exists() and not args.overwrite:
             raise OutputError(f"{path}: exists already; give another name or allow --overwrite")
     _set_threads(args.threads)
-    source, progress = find_model(args.input), console.progress(quiet=args.quiet)
-    given = any(value is not None for value in overrides(args).values())
+    progress = console.progress(quiet=args.quiet)
     try:
-        model = (
-            _trained(args, source) if args.train else paragon_arch.load(source, **overrides(args)) if given else source
-        )
-        report = quantize(model, args.calibration, args.output, options=_options(args), progress=progress)
+        report = quantize(_model(args), args.calibration, args.output, options=_options(args), progress=progress)
     finally:
         progress.finish()
     _show(report, as_json=args.json)
@@ -141,6 +137,21 @@ def _options(args: argparse.Namespace) -> QuantizationOptions:
         cache=args.cache,
         overwrite=args.overwrite,
     )
+
+
+def _model(args: argparse.Namespace) -> Path | SRNetwork:
+    """What to quantise: the file itself, or what training or the options for missing values make of it."""
+    from paragon_engine.quantize import prepare_qat, stored_ranges
+
+    source = find_model(args.input)
+    if args.train:
+        return _trained(args, source)
+    if all(value is None for value in overrides(args).values()):
+        return source
+    network, ranges = paragon_arch.load(source, **overrides(args)).model, stored_ranges(source)
+    if ranges:
+        prepare_qat(network, ranges=ranges)
+    return network
 
 
 def _trained(args: argparse.Namespace, source: Path) -> SRNetwork:
