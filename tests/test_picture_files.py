@@ -169,8 +169,10 @@ def test_sizes_are_known_from_the_header(tmp_path: Path, orientation: int) -> No
         assert image_size(tmp_path / name) == read_image(tmp_path / name).size == ((9, 6), (6, 9))[orientation > 4]
 
 
-def profile(gamma: float, *, primaries: str = "sRGB") -> bytes:
-    """An ICC profile of version 2, with primaries of sRGB or Display P3 and a pure power as its curve."""
+def profile(gamma: float, *, primaries: str = "sRGB", table: int = 0) -> bytes:
+    """An ICC profile of version 2, with primaries of sRGB or Display P3 and a power as its curve, or as a table."""
+    values = [round((i / (samples - 1)) ** gamma * 65535) for i in range(samples)] or [round(gamma * 256), 0]
+    trc = struct.pack(f">4s4xI{len(values)}H", b"curv", samples or 1, *values)
     columns = {
         "sRGB": ((0.43607, 0.22250, 0.01393), (0.38506, 0.71688, 0.09710), (0.14308, 0.06062, 0.71417)),
         "P3": ((0.5151, 0.2412, -0.0011), (0.2920, 0.6922, 0.0419), (0.1571, 0.0666, 0.7841)),
@@ -178,7 +180,7 @@ def profile(gamma: float, *, primaries: str = "sRGB") -> bytes:
     tags = {b"wtpt": struct.pack(">4s4x3i", b"XYZ ", *(round(v * 65536) for v in (0.9642, 1, 0.8249)))}
     for name, column in zip((b"r", b"g", b"b"), columns, strict=True):
         tags[name + b"XYZ"] = struct.pack(">4s4x3i", b"XYZ ", *(round(v * 65536) for v in column))
-        tags[name + b"TRC"] = struct.pack(">4s4xIH2x", b"curv", 1, round(gamma * 256))
+        tags[name + b"TRC"] = trc
     body, table, start = b"", struct.pack(">I", len(tags)), 128 + 4 + 12 * len(tags)
     for name, content in tags.items():
         table += struct.pack(">4sII", name, start + len(body), len(content))
@@ -212,6 +214,15 @@ def test_colours_beyond_srgb_survive_the_network(gamma: float, primaries: str) -
         flat = np.ones((24, 24, 3), np.float32) * np.array(colour, np.float32)
         result = upscale_picture(model, Picture(flat, info=info)).pixels
         assert np.abs(result[8:-8, 8:-8] - np.array(colour, np.float32)).max() < 2e-3
+
+
+def test_black_comes_back_as_black_from_a_curve_whose_table_starts_with_zeros() -> None:
+    conversion = conversion_of(profile(2.4, primaries="P3", samples=1024))
+    assert conversion is not None
+    pixels = np.zeros((1, 64, 3), np.float32)
+    pixels[0, :, 0] = np.linspace(0, 1, 64)
+    pixels[0, :, 1] = pixels[0, ::-1, 0]
+    assert np.abs(conversion.from_srgb(conversion.to_srgb(pixels)) - pixels).max() < 1e-3
 
 
 def test_srgb_and_unknown_profiles_are_left_alone() -> None:

@@ -117,7 +117,14 @@ def _curve(tag: bytes) -> Curve:
         raise ValueError(f"curve of type {tag[:4]!r}")
     if np.any(np.diff(curve) < 0) or curve[-1] <= curve[0]:
         raise ValueError("a curve that does not rise")
-    return curve
+    return _strictly_rising(x, curve)
+
+
+def _strictly_rising(x: Curve, curve: Curve) -> Curve:
+    """A table's steps of equal values as slopes: a step has no inverse, and black must come back as 0."""
+    values, first = np.unique(curve, return_index=True)
+    first[-1] = curve.size - 1
+    return np.interp(x, x[first], values)
 
 
 def _parametric(x: Curve, kind: int, p: Sequence[float]) -> Curve:
