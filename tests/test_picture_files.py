@@ -169,7 +169,7 @@ def test_sizes_are_known_from_the_header(tmp_path: Path, orientation: int) -> No
         assert image_size(tmp_path / name) == read_image(tmp_path / name).size == ((9, 6), (6, 9))[orientation > 4]
 
 
-def profile(gamma: float, *, primaries: str = "sRGB", table: int = 0) -> bytes:
+def profile(gamma: float, *, primaries: str = "sRGB", samples: int = 0) -> bytes:
     """An ICC profile of version 2, with primaries of sRGB or Display P3 and a power as its curve, or as a table."""
     values = [round((i / (samples - 1)) ** gamma * 65535) for i in range(samples)] or [round(gamma * 256), 0]
     trc = struct.pack(f">4s4xI{len(values)}H", b"curv", samples or 1, *values)
