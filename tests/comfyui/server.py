@@ -24,18 +24,20 @@ class Server:
         source: ComfyUI's folder, the one with main.py.
         python: interpreter that has ComfyUI's requirements.
         base: holds custom_nodes, models, input and output of this run.
+        front_end: folder of another front end than the installed one.
 
     Raises:
         RuntimeError: it ended or stayed silent while starting; the message ends with its log.
     """
 
-    def __init__(self, source: Path, python: Path, base: Path) -> None:
+    def __init__(self, source: Path, python: Path, base: Path, front_end: Path | None = None) -> None:
         self.base = base
         self.log = base / "server.log"
         port = _free_port()
         self.url = f"http://127.0.0.1:{port}"
         options = ["--cpu", "--listen", "127.0.0.1", "--port", str(port), "--base-directory", str(base)]
         options += ["--database-url", "sqlite:///:memory:", "--disable-auto-launch", "--disable-api-nodes"]
+        options += ["--front-end-root", str(front_end)] if front_end else []
         with self.log.open("wb") as log:
             self._process = subprocess.Popen(
                 [str(python), "main.py", *options],

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 from typing import Any
+from unittest.mock import ANY
 
 import pytest
 
-from nodes import card, settings
+from nodes import card, recognition, settings
 from nodes.upscale_image import UpscaleImage
 from paragon_engine.tiling import run
 from tests.engine_models import checkpoint, descriptor
@@ -76,3 +77,20 @@ def test_only_models_that_the_loader_lists_have_a_page(host: Host, tmp_path: Pat
         assert status == 404
         assert "secret<" not in text
         assert "<b>" not in text
+
+
+def test_the_badge_knows_a_file_before_it_is_loaded(host: Host) -> None:
+    models = host.base / "models/upscale_models"
+    checkpoint(models / "2x_test.safetensors")
+    (models / "broken.safetensors").write_bytes(b"nothing")
+
+    def asked(**query: str) -> tuple[int, dict[str, str]]:
+        status, text = recognition.answer(query)
+        return status, json.loads(text)
+
+    status, known = asked(model="2x_test.safetensors", scale="0", alpha="-1")
+    assert (status, "2x" in known["badge"], "scale: 2" in known["details"]) == (200, True, True)
+    assert asked(model="2x_test.safetensors", alpha="0.25")[1]["details"] != known["details"]
+    assert asked(model="broken.safetensors") == (200, {"badge": "cannot be used", "details": ANY})
+    assert asked(model="2x_test.safetensors", scale="two")[0] == 400
+    assert asked(model="../../secret.safetensors")[0] == 404

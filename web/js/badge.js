@@ -1,5 +1,6 @@
-// Load ParagonSR Model: a line that says what the last run recognised; its tooltip says where each value came from.
+// Load ParagonSR Model: a line that says what the chosen file is; its tooltip says where each value came from.
 
+import { api } from "../../../scripts/api.js";
 import { app } from "../../../scripts/app.js";
 
 const NODE = "ParagonSRLoadModel";
@@ -10,16 +11,11 @@ const STYLE = `
   overflow: hidden; font: 12px/${HEIGHT}px sans-serif; text-align: center; text-overflow: ellipsis;
   white-space: nowrap; color: var(--input-text, #ddd); background: var(--comfy-input-bg, #222); }
 `;
-const UNKNOWN = "recognised when it runs";
+const DELAY = 200; // ms: a workflow that is being loaded sets one value after the other
 
 function addBadge(node) {
   const badge = document.createElement("div");
   badge.className = "paragonsr-badge";
-  const show = (text, details) => {
-    badge.textContent = text;
-    badge.title = details;
-  };
-  show(UNKNOWN, "");
   const widget = node.addDOMWidget("paragonsr_badge", "paragonsr_badge", badge, {
     serialize: false,
     hideOnZoom: false,
@@ -28,15 +24,41 @@ function addBadge(node) {
     getMaxHeight: () => HEIGHT + 2 * MARGIN,
   });
   widget.serialize = false;
+  let timer = 0;
+  const show = (text, details) => {
+    clearTimeout(timer); // an older question has no say any more
+    timer = 0;
+    badge.textContent = text;
+    badge.title = details;
+  };
+  const ask = () => {
+    show("…", "");
+    const mine = setTimeout(async () => {
+      const { badge: text, details } = await recognised(node);
+      if (timer === mine) show(text, details);
+    }, DELAY);
+    timer = mine;
+  };
   for (const other of node.widgets) {
     const { callback } = other;
     other.callback = function (...values) {
-      delete node.properties.paragonsr; // what it said was about another file or other values
-      show(UNKNOWN, "");
+      ask();
       return callback?.apply(this, values);
     };
   }
-  return show;
+  ask();
+  return { ask, show };
+}
+
+/** What the server says about the values of the node's widgets. */
+async function recognised(node) {
+  const value = (name) => node.widgets.find((widget) => widget.name === name)?.value ?? "";
+  const query = { model: value("model_name"), scale: value("scale"), alpha: value("alpha") };
+  try {
+    return await (await api.fetchApi(`/paragonsr/recognised?${new URLSearchParams(query)}`)).json();
+  } catch (error) {
+    return { badge: "recognised when it runs", details: String(error) };
+  }
 }
 
 app.registerExtension({
@@ -55,14 +77,12 @@ app.registerExtension({
     };
     type.prototype.onConfigure = function (stored) {
       onConfigure?.call(this, stored);
-      // kept with the workflow, because a cached result is not sent again
-      if (this.properties.paragonsr) this.paragonsrBadge(...this.properties.paragonsr);
+      this.paragonsrBadge.ask();
     };
     type.prototype.onExecuted = function (message) {
       onExecuted?.call(this, message);
       if (!message.paragonsr_badge) return;
-      this.properties.paragonsr = [message.paragonsr_badge[0], message.paragonsr_details[0]];
-      this.paragonsrBadge(...this.properties.paragonsr);
+      this.paragonsrBadge.show(message.paragonsr_badge[0], message.paragonsr_details[0]);
     };
   },
 });

@@ -1,0 +1,96 @@
+"""The front end in a real browser: the pinned and the newest one, dark and light."""
+
+from __future__ import annotations
+
+import importlib.util
+import io
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from tests.comfyui.server import Server
+from tests.comfyui.subjects import RANDOM, SHIPPED
+from tests.comfyui.workflows import EXAMPLES
+
+if importlib.util.find_spec("playwright") is None:
+    pytest.skip("playwright is not installed: pip install 'comfyui-paragonsr[dev]'", allow_module_level=True)
+
+from tests.comfyui.browser import Interface, interface, program
+
+pytestmark = [
+    pytest.mark.comfyui,
+    pytest.mark.slow,
+    pytest.mark.skipif(program() is None, reason="no Chromium found; BROWSER_PATH names one"),
+]
+
+LOOKS: dict[str, dict[str, Any]] = {
+    "pinned-dark": {"Comfy.VueNodes.Enabled": False, "Comfy.ColorPalette": "dark"},
+    "pinned-light": {"Comfy.VueNodes.Enabled": False, "Comfy.ColorPalette": "light"},
+    "newest-dark": {"Comfy.VueNodes.Enabled": True, "Comfy.ColorPalette": "dark"},
+    "newest-light": {"Comfy.VueNodes.Enabled": True, "Comfy.ColorPalette": "light"},
+}
+SLIDER = ".paragonsr-compare"
+
+
+def comparison() -> dict[str, Any]:
+    """The example workflow with our picture and models."""
+    workflow = json.loads((EXAMPLES / "compare_two_models.json").read_text(encoding="utf-8"))
+    models = iter((RANDOM, SHIPPED))
+    for node in workflow["nodes"]:
+        if node["type"] == "LoadImage":
+            node["widgets_values"][0] = "in.png"
+        elif node["type"] == "ParagonSRLoadModel":
+            node["widgets_values"][0] = next(models)
+    return workflow
+
+
+def drag_to(seen: Interface, share: float) -> NDArray[np.int64]:
+    """Drag the slider from its middle to a share of its width, and return what the stage shows."""
+    track = seen.page.locator(f"{SLIDER} input").bounding_box()
+    assert track is not None
+    middle = track["y"] + track["height"] / 2
+    seen.page.mouse.move(track["x"] + track["width"] / 2, middle)
+    seen.page.mouse.down()
+    seen.page.mouse.move(track["x"] + track["width"] * share, middle, steps=5)
+    seen.page.mouse.up()
+    assert abs(int(seen.page.locator(f"{SLIDER} input").input_value()) / 1000 - share) < 0.06
+    line = seen.page.locator(f"{SLIDER} .line").bounding_box()
+    assert line is not None
+    assert abs(line["x"] - track["x"] - track["width"] * share) < 0.06 * track["width"]
+    shown = seen.page.locator(f"{SLIDER} .stage").screenshot()
+    return np.asarray(Image.open(io.BytesIO(shown)).convert("RGB")).astype(np.int64)
+
+
+def cut_off(seen: Interface, part: str) -> list[str]:
+    """Texts of elements that are wider than their place."""
+    return seen.page.locator(part).evaluate_all(
+        "all => all.filter(one => one.scrollWidth > one.clientWidth + 1).map(one => one.textContent)"
+    )
+
+
+@pytest.mark.parametrize("look", LOOKS)
+def test_graph_badge_and_slider(look: str, server: Server, newest_server: Server) -> None:
+    host = newest_server if look.startswith("newest") else server
+    with interface(host, LOOKS[look]) as seen:
+        seen.load(comparison())
+        assert seen.missing() == []
+        seen.page.wait_for_function("() => document.querySelectorAll('.paragonsr-badge[title*=scale]').length === 2")
+        assert seen.run() == "execution_success"
+        seen.show("ParagonSRLoadModel")
+        seen.picture(f"{look}-loader")
+        badges = seen.page.locator(".paragonsr-badge").all_inner_texts()
+        assert len(badges) == 2
+        assert all("realtime" in badge and "2x" in badge for badge in badges), badges
+        assert cut_off(seen, ".paragonsr-badge") == []
+        seen.show("ParagonSRCompareImages", scale=1.4)
+        assert "PSNR" in seen.page.locator(f"{SLIDER} .scores").inner_text()
+        assert cut_off(seen, f"{SLIDER} .scores") == []
+        after, before = drag_to(seen, 0.06), drag_to(seen, 0.94)
+        seen.picture(f"{look}-slider")
+        assert np.abs(after - before).mean() > 3  # the two models do not give the same picture
+        ours = [error for error in seen.errors if "/extensions/ComfyUI-ParagonSR" in error]
+        assert ours == []
