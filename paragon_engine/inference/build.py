@@ -15,7 +15,7 @@ from paragon_arch.networks.base import SRNetwork
 
 from .chains import Parts, take_apart
 from .form import InferenceForm
-from .passes import bands, contexts, gains, kernels, magic, memory, norms
+from .passes import bands, contexts, gains, heads, kernels, magic, memory, norms
 
 Target = Literal["eager", "graph"]
 
@@ -36,6 +36,9 @@ PASSES = (
     Pass("layer_scale_fold", gains.layer_scale_fold),
     Pass("gain_fold", gains.gain_fold),
     Pass("norm_affine_fold", norms.norm_affine_fold),
+    Pass("prefilter_separable", heads.prefilter_separable, ("graph",)),
+    Pass("head_merged", heads.head_merged),
+    Pass("blur_last", heads.blur_last),
     Pass("tail_polyphase", magic.tail_polyphase),
     Pass("tail_merged", magic.tail_merged),
     Pass("base_merged", magic.base_merged),

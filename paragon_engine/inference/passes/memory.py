@@ -9,13 +9,13 @@ from ..chains import Residual
 from ..form import InferenceForm
 from ..modules import InPlaceGELU, InPlaceResidual, PhaseFilters, PhaseMajorShuffle, RationalMish, Shuffle
 from ..rewriting import Chain, pair, replace_all, rewrite, rewritten
-from ..tails import MergedTail, convolution
+from ..tails import FramedTail, convolution
 
 
 def in_place(form: InferenceForm) -> int:
     """Activations and sums overwrite what a convolution has just made; return the number of places."""
     for module in form.modules():
-        if isinstance(module, MergedTail):
+        if isinstance(module, FramedTail):
             module.in_place = True
     return rewrite(form, _activation) + rewrite(form, _residual)
 
