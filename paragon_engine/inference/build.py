@@ -15,7 +15,7 @@ from paragon_arch.networks.base import SRNetwork
 
 from .chains import Parts, take_apart
 from .form import InferenceForm
-from .passes import bands, contexts, gains, heads, kernels, magic, memory, norms
+from .passes import bands, contexts, gains, graphs, heads, kernels, magic, memory, norms
 
 Target = Literal["eager", "graph"]
 
@@ -42,6 +42,9 @@ PASSES = (
     Pass("tail_polyphase", magic.tail_polyphase),
     Pass("tail_merged", magic.tail_merged),
     Pass("base_merged", magic.base_merged),
+    Pass("head_phases", graphs.head_phases, ("graph",)),
+    Pass("context_filters", graphs.context_filters, ("graph",)),
+    Pass("mish_sigmoid", graphs.mish_sigmoid, ("graph",)),
     # what follows writes into tensors or asks for their layout: a graph's own optimiser does that
     Pass("norm_moments", norms.norm_moments, ("eager",)),
     Pass("context_in_place", contexts.context_in_place, ("eager",)),

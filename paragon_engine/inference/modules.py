@@ -271,6 +271,15 @@ class RationalMish(nn.Module):
         return x.mul_(n.div_(torch.add(n, 2, out=e)))
 
 
+class SigmoidMish(nn.Module):
+    """Mish as ``z * t / (2 - t)`` with ``t = p (2 - p)`` and ``p = sigmoid(z)``: no logarithm, and nothing overflows."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        p = torch.sigmoid(x)
+        t = p * (2 - p)
+        return x * (t / (2 - t))
+
+
 def dense(x: Tensor) -> Tensor:
     """A slice of the channels as a tensor of its own, in the layout of the whole."""
     last = x.stride(1) == 1 and x.shape[1] > 1

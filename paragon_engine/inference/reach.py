@@ -23,6 +23,7 @@ from .modules import (
     RationalMish,
     ScaledContext,
     Shuffle,
+    SigmoidMish,
     UnitRMS,
 )
 from .tails import FramedTail
@@ -37,6 +38,7 @@ POINTWISE = (
     nn.Sigmoid,
     InPlaceGELU,
     RationalMish,
+    SigmoidMish,
     HalvesProduct,
     Gain,
     LayerScale,
