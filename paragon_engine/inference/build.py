@@ -43,7 +43,7 @@ PASSES = (
     Pass("tail_merged", magic.tail_merged),
     Pass("base_merged", magic.base_merged),
     Pass("head_phases", graphs.head_phases, ("graph",)),
-    Pass("context_filters", graphs.context_filters, ("graph",)),
+    Pass("context_filters", graphs.context_filters),
     Pass("mish_sigmoid", graphs.mish_sigmoid, ("graph",)),
     # what follows writes into tensors or asks for their layout: a graph's own optimiser does that
     Pass("norm_moments", norms.norm_moments, ("eager",)),
@@ -51,6 +51,7 @@ PASSES = (
     Pass("mish_rational", memory.mish_rational, ("eager",)),
     Pass("in_place", memory.in_place, ("eager",)),
     Pass("row_bands", bands.row_bands, ("eager",)),
+    Pass("whole_filters", memory.whole_filters, ("eager",)),
     Pass("strided_shuffle", memory.strided_shuffle, ("eager",)),
     Pass("channels_last", memory.channels_last, ("eager",)),
 )
