@@ -301,7 +301,7 @@ class TrimmedConv(nn.Conv2d):
 
 
 class SigmoidMish(nn.Module):
-    """Mish as ``z * t / (2 - t)`` with ``t = p (2 - p)`` and ``p = sigmoid(z)``: no logarithm, and nothing overflows."""
+    """Mish as ``z * t / (2 - t)`` with ``t = p (2 - p)`` and ``p = sigmoid(z)``: no logarithm, no overflow."""
 
     def forward(self, x: Tensor) -> Tensor:
         p = torch.sigmoid(x)

@@ -1,4 +1,4 @@
-"""head_phases, context_filters and mish_sigmoid: what suits the kernels of graph runtimes on CPUs.
+"""head_phases, context_filters and mish_sigmoid: what suits the kernels of runtimes on CPUs.
 
 They compute eight or sixteen channels at a time, in a layout that a few operations leave: shuffles, splits and joins,
 whose copies then cost more than the arithmetic around them.
@@ -16,6 +16,8 @@ from ..phases import PhasedHead
 from ..rewriting import Chain, rewrite
 from ..tails import convolution
 
+MOST_CHANNELS = 24
+"""Contexts with more channels are cheaper slice by slice (measured in PyTorch and ONNX Runtime, 24 to 96 channels)."""
 MOST_PHASES = 9
 """Beyond it (scale 4) the filters between phases are too many."""
 
@@ -49,7 +51,8 @@ def _context(chain: Chain, position: int) -> tuple[int, Chain] | None:
     step = chain[position]
     if not isinstance(step, Residual) or len(step.inner) != 1 or not isinstance(step.inner[0], ScaledContext):
         return None
-    return 1, whole_filters(step.inner[0])
+    context = step.inner[0]
+    return (1, whole_filters(context)) if sum(context.split) <= MOST_CHANNELS else None
 
 
 def whole_filters(context: ScaledContext) -> Chain:

@@ -20,7 +20,6 @@ from ..modules import (
 from ..rewriting import Chain, pair, rewrite
 from ..tails import FramedTail, convolution
 
-
 _NARROW = 8
 """Channels below which a shuffled map is an image, which wants rows of pixels and not pixels of channels."""
 
