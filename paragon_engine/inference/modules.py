@@ -287,9 +287,10 @@ class TrimmedConv(nn.Conv2d):
     def __init__(self, layer: nn.Conv2d) -> None:
         self.kept = layer.out_channels
         padded = -(-self.kept // FILTERS) * FILTERS
-        size, padding, stride = ((pair[0], pair[1]) for pair in (layer.kernel_size, layer.padding, layer.stride))
-        assert not isinstance(layer.padding, str)
-        super().__init__(layer.in_channels, padded, size, stride, padding, bias=layer.bias is not None)
+        height, width = layer.kernel_size
+        rows, columns = layer.stride
+        super().__init__(layer.in_channels, padded, (height, width), (rows, columns), bias=layer.bias is not None)
+        self.padding = layer.padding
         missing = padded - self.kept
         weight = F.pad(layer.weight.detach(), (0, 0, 0, 0, 0, 0, 0, missing))
         self.weight = nn.Parameter(weight, requires_grad=False)

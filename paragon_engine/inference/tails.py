@@ -62,7 +62,7 @@ def _slice(x: Tensor, axis: int, start: int | None, stop: int | None) -> Tensor:
 
 
 def merged_tail(chain: nn.Sequential) -> FramedTail | None:
-    """The merged form of ``convolution, pixel shuffle, convolutions...``, up to the shuffle; None if it is more work."""
+    """The merged form of ``convolution, pixel shuffle, convolutions...``, up to the shuffle; None if more work."""
     first, shuffle, *convs = chain
     assert isinstance(first, nn.Conv2d) and isinstance(shuffle, nn.PixelShuffle)
     scale = shuffle.upscale_factor

@@ -6,7 +6,8 @@ whose copies then cost more than the arithmetic around them.
 
 from __future__ import annotations
 
-import torch
+from itertools import accumulate
+
 from torch import Tensor, nn
 
 from ..chains import Residual
@@ -49,17 +50,17 @@ def context_filters(form: InferenceForm) -> int:
 
 def _context(chain: Chain, position: int) -> tuple[int, Chain] | None:
     step = chain[position]
-    if not isinstance(step, Residual) or len(step.inner) != 1 or not isinstance(step.inner[0], ScaledContext):
+    context = step.inner[0] if isinstance(step, Residual) and len(step.inner) == 1 else None
+    if not isinstance(context, ScaledContext):
         return None
-    context = step.inner[0]
     return (1, whole_filters(context)) if sum(context.split) <= MOST_CHANNELS else None
 
 
 def whole_filters(context: ScaledContext) -> Chain:
     """``x + context(x)`` as depthwise convolutions that each change one slice of the channels."""
-    starts = torch.tensor(context.split).cumsum(0).tolist()
-    channels, steps = starts[-1], Chain()
-    for start, layer in zip(starts, context.filters, strict=False):
+    starts = list(accumulate(context.split))  # the first slice passes, the others start where one ends
+    channels, steps = starts[-1], list[nn.Module]()
+    for start, layer in zip(starts[:-1], context.filters, strict=True):
         assert isinstance(layer, nn.Conv2d)
         _, _, height, width = layer.weight.shape
         weight = layer.weight.new_zeros(channels, 1, height, width)

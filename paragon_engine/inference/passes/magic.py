@@ -80,10 +80,11 @@ def tail_merged(form: InferenceForm) -> int:
 
 def base_merged(form: InferenceForm) -> int:
     """The base image in polyphase form, added to the detail before a shuffle they share; return 1 if so."""
-    *before, magic = list(form.base) or [None]
+    before = list(form.base)
+    magic = before.pop() if before else None
     if not isinstance(magic, MagicResample):
         return 0
-    steps = [*before, *(_dense(step) for step in polyphase(magic))]
+    steps: Chain = [*before, *(_dense(step) for step in polyphase(magic))]
     replace_all(form.base, steps)
     shuffle = _common_shuffle(list(form.tail), steps) if form.image_gate is None else None
     if shuffle is not None:
