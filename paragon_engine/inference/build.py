@@ -15,7 +15,7 @@ from paragon_arch.networks.base import SRNetwork
 
 from .chains import Parts, take_apart
 from .form import InferenceForm
-from .passes import bands, contexts, gains, kernels, magic, memory, norms
+from .passes import bands, contexts, gains, graphs, heads, kernels, magic, memory, norms
 
 Target = Literal["eager", "graph"]
 
@@ -36,15 +36,22 @@ PASSES = (
     Pass("layer_scale_fold", gains.layer_scale_fold),
     Pass("gain_fold", gains.gain_fold),
     Pass("norm_affine_fold", norms.norm_affine_fold),
+    Pass("prefilter_separable", heads.prefilter_separable, ("graph",)),
+    Pass("head_merged", heads.head_merged),
+    Pass("blur_last", heads.blur_last),
     Pass("tail_polyphase", magic.tail_polyphase),
     Pass("tail_merged", magic.tail_merged),
     Pass("base_merged", magic.base_merged),
+    Pass("head_phases", graphs.head_phases, ("graph",)),
+    Pass("context_filters", graphs.context_filters),
+    Pass("mish_sigmoid", graphs.mish_sigmoid, ("graph",)),
     # what follows writes into tensors or asks for their layout: a graph's own optimiser does that
     Pass("norm_moments", norms.norm_moments, ("eager",)),
     Pass("context_in_place", contexts.context_in_place, ("eager",)),
     Pass("mish_rational", memory.mish_rational, ("eager",)),
     Pass("in_place", memory.in_place, ("eager",)),
     Pass("row_bands", bands.row_bands, ("eager",)),
+    Pass("whole_filters", memory.whole_filters, ("eager",)),
     Pass("strided_shuffle", memory.strided_shuffle, ("eager",)),
     Pass("channels_last", memory.channels_last, ("eager",)),
 )

@@ -41,6 +41,17 @@ class Product(nn.Module):
         return self.left(x) * self.right(x)
 
 
+class Sum(nn.Module):
+    """``left(x) + right(x)``."""
+
+    def __init__(self, left: nn.Module, right: nn.Module) -> None:
+        super().__init__()
+        self.left, self.right = left, right
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.left(x) + self.right(x)
+
+
 class HalvesProduct(nn.Module):
     """Product of the first and the second half of the channels."""
 

@@ -16,6 +16,10 @@ _BLOCK = 1 << 17
 """Values whose squared deviations are summed at a time: few enough to stay in the cache."""
 
 
+FILTERS = 8
+"""Output channels that a CPU's kernels compute together."""
+
+
 class Shuffle(nn.Module):
     """Pixel shuffle as one strided copy: faster than the library's kernel on a CPU, and the result is contiguous."""
 
@@ -269,6 +273,41 @@ class RationalMish(nn.Module):
         e = x.clamp(max=20).exp_()
         n = (e + 2).mul_(e)
         return x.mul_(n.div_(torch.add(n, 2, out=e)))
+
+
+class TrimmedConv(nn.Conv2d):
+    """A convolution with zero filters added up to a multiple of `FILTERS`, whose results are left out again.
+
+    The library's kernels compute so many channels at a time, and are slower with fewer.
+
+    Args:
+        layer: any ungrouped convolution.
+    """
+
+    def __init__(self, layer: nn.Conv2d) -> None:
+        self.kept = layer.out_channels
+        padded = -(-self.kept // FILTERS) * FILTERS
+        height, width = layer.kernel_size
+        rows, columns = layer.stride
+        super().__init__(layer.in_channels, padded, (height, width), (rows, columns), bias=layer.bias is not None)
+        self.padding = layer.padding
+        missing = padded - self.kept
+        weight = F.pad(layer.weight.detach(), (0, 0, 0, 0, 0, 0, 0, missing))
+        self.weight = nn.Parameter(weight, requires_grad=False)
+        if layer.bias is not None:
+            self.bias = nn.Parameter(F.pad(layer.bias.detach(), (0, missing)), requires_grad=False)
+
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - the name of the base class
+        return super().forward(input)[:, : self.kept]
+
+
+class SigmoidMish(nn.Module):
+    """Mish as ``z * t / (2 - t)`` with ``t = p (2 - p)`` and ``p = sigmoid(z)``: no logarithm, no overflow."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        p = torch.sigmoid(x)
+        t = p * (2 - p)
+        return x * (t / (2 - t))
 
 
 def dense(x: Tensor) -> Tensor:

@@ -23,9 +23,10 @@ from .modules import (
     RationalMish,
     ScaledContext,
     Shuffle,
+    SigmoidMish,
     UnitRMS,
 )
-from .tails import MergedTail
+from .tails import FramedTail
 
 POINTWISE = (
     nn.Identity,
@@ -37,6 +38,7 @@ POINTWISE = (
     nn.Sigmoid,
     InPlaceGELU,
     RationalMish,
+    SigmoidMish,
     HalvesProduct,
     Gain,
     LayerScale,
@@ -90,8 +92,8 @@ def _reach(step: nn.Module) -> Reach | None:
         return _widest([step.left, step.right])
     if isinstance(step, PARALLEL):
         return Reach(max(_kernel_radius(layer) for layer in step.modules() if isinstance(layer, nn.Conv2d)))
-    if isinstance(step, MergedTail):  # a frame of the crop's border, too, is made from what the crop ends at
-        return Reach(max(step.frame, _kernel_radius(step.conv)))
+    if isinstance(step, FramedTail):  # a frame of the crop's border, too, is made from what the crop ends at
+        return Reach(max(step.frame, step.reach), step.scale)
     return Reach(step.radius) if isinstance(step, DetailGate) else _enlarging(step)
 
 

@@ -7,39 +7,40 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 
-class MergedTail(nn.Module):
-    """A linear chain that ends at a higher resolution, as one convolution before the shuffle.
+class FramedTail(nn.Module):
+    """The end of a network in a fast form, exact to the last border pixel.
 
-    The chain zero-pads on several levels, the convolution only at the first, so they differ in a thin frame. There
-    the chain itself runs, on strips just wide enough. No step asks for the size, and every size is exact: a strip of
-    an image that is smaller than it is the image.
+    The published chain zero-pads on several levels, the fast form on fewer, so they differ in a thin frame. There the
+    chain itself runs, on strips just wide enough. No step asks for the size, and every size is exact: a strip of an
+    image that is smaller than it is the image.
 
     Args:
-        chain: convolution, pixel shuffle, convolutions.
-        conv: what `collapse` makes of it.
-        scale: factor of the shuffle.
+        chain: the published steps, ``(N, F, H, W)`` to ``(N, C, H*scale, W*scale)``.
+        fast: the same, but for a frame.
         frame: width of the frame in input pixels.
+        reach: input pixels around a pixel that the chain's result depends on.
+        scale: output pixels per input pixel.
 
     Attributes:
-        in_place: write the strips into the convolution's result; otherwise concatenate, which suits a graph.
+        in_place: write the strips into the fast form's result; otherwise concatenate, which suits a graph.
     """
 
-    def __init__(self, chain: nn.Sequential, conv: nn.Conv2d, *, scale: int, frame: int) -> None:
+    def __init__(self, chain: nn.Sequential, fast: nn.Module, *, frame: int, reach: int, scale: int = 1) -> None:
         super().__init__()
-        self.chain, self.conv, self.scale, self.frame = chain, conv, scale, frame
+        self.chain, self.fast, self.frame, self.reach, self.scale = chain, fast, frame, reach, scale
         self.in_place = False
 
     def forward(self, x: Tensor) -> Tensor:
-        """``(N, F, H, W)`` to ``(N, C*scale**2, H, W)``, to be shuffled."""
-        out = self.conv(x)
+        """``(N, F, H, W)`` to ``(N, C, H*scale, W*scale)``."""
+        out = self.fast(x)
         for axis in (2, 3):
             out = self._framed(out, x, axis)
         return out
 
     def _framed(self, out: Tensor, x: Tensor, axis: int) -> Tensor:
         """Replace both borders across ``axis``."""
-        d, reach = self.frame, self.frame + self.conv.kernel_size[0] // 2
-        first, last = self._strips(_slice(x, axis, None, reach), _slice(x, axis, -reach, None))
+        d, wide = self.frame * self.scale, self.frame + self.reach
+        first, last = self._strips(_slice(x, axis, None, wide), _slice(x, axis, -wide, None))
         if self.in_place:
             _slice(out, axis, None, d).copy_(_slice(first, axis, None, d))
             _slice(out, axis, -d, None).copy_(_slice(last, axis, -d, None))
@@ -49,31 +50,32 @@ class MergedTail(nn.Module):
         return torch.cat((_slice(first, axis, None, d), _slice(out, axis, d, -d), tail), dim=axis)
 
     def _strips(self, first: Tensor, last: Tensor) -> tuple[Tensor, ...]:
-        """What the chain makes of two strips of one size, at the resolution of the input."""
+        """What the chain makes of two strips of one size."""
         if self.in_place:
-            return F.pixel_unshuffle(self.chain(torch.cat((first, last))), self.scale).chunk(2)
+            return self.chain(torch.cat((first, last))).chunk(2)
         # in a graph, splitting a batch of open size would hide the shapes from shape inference
-        return tuple(F.pixel_unshuffle(self.chain(strip), self.scale) for strip in (first, last))
+        return self.chain(first), self.chain(last)
 
 
 def _slice(x: Tensor, axis: int, start: int | None, stop: int | None) -> Tensor:
     return x[:, :, start:stop] if axis == 2 else x[:, :, :, start:stop]
 
 
-def merged_tail(chain: nn.Sequential) -> MergedTail | None:
-    """The merged form of ``convolution, pixel shuffle, convolutions...``; None where it would be more work."""
+def merged_tail(chain: nn.Sequential) -> FramedTail | None:
+    """The merged form of ``convolution, pixel shuffle, convolutions...``, up to the shuffle; None if more work."""
     first, shuffle, *convs = chain
     assert isinstance(first, nn.Conv2d) and isinstance(shuffle, nn.PixelShuffle)
     scale = shuffle.upscale_factor
     beyond = sum(layer.kernel_size[0] // 2 for layer in convs if isinstance(layer, nn.Conv2d))
     frame = -(-beyond // scale)
     conv = collapse(chain, channels=first.in_channels, radius=first.kernel_size[0] // 2 + frame, scale=scale)
-    if _work(conv) >= _work(first) + scale**2 * sum(_work(layer) for layer in convs):
+    if work(conv) >= work(first) + scale**2 * sum(work(layer) for layer in convs):
         return None
-    return MergedTail(chain, conv, scale=scale, frame=frame)
+    unshuffled = nn.Sequential(*chain, nn.PixelUnshuffle(scale))
+    return FramedTail(unshuffled, conv, frame=frame, reach=conv.kernel_size[0] // 2)
 
 
-def _work(layer: nn.Module) -> int:
+def work(layer: nn.Module) -> int:
     """Multiply-adds of a convolution per pixel."""
     assert isinstance(layer, nn.Conv2d)
     return layer.weight.numel()

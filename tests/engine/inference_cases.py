@@ -26,6 +26,14 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "magic-x3": ("v2-magic", {**_MAGIC, "scale": 3, "alpha": 0.5}),
     "magic-x1": ("v2-magic", {**_MAGIC, "scale": 1, "alpha": 0.0}),
     "magic-hr-x2": ("v2-magic-hr", {**_MAGIC, "scale": 2, "alpha": 0.5, "tail": "magic-hr", "hr_blocks": 2}),
+    "magic-hr-x2-one-block": (
+        "v2-magic-hr",
+        {**_MAGIC, "scale": 2, "alpha": 0.5, "tail": "magic-hr", "hr_blocks": 1},
+    ),
+    "magic-hr-x3-one-block": (
+        "v2-magic-hr",
+        {**_MAGIC, "scale": 3, "alpha": 1.0, "tail": "magic-hr", "hr_blocks": 1},
+    ),
     "magic-hr-x4-no-head": ("v2-magic-hr", {**_MAGIC, "scale": 4, "alpha": 0.5, "tail": "magic-hr", "hr_blocks": 0}),
     "v1-magic-x2": ("v1-magic", {**_CONTEXT, "scale": 2, "tail": "magic"}),
     "v1-magic-x4": ("v1-magic", {**_CONTEXT, "scale": 4, "tail": "magic"}),

@@ -14,7 +14,9 @@ import paragon_arch
 from benchmarks.reference import reference_form
 from paragon_arch.errors import InvalidOptionError, ParagonWarning
 from paragon_arch.fusion import fuse_network
+from paragon_arch.layouts import LAYOUTS
 from paragon_engine.inference import PASSES, InferenceForm, Target, bands, inference_form
+from paragon_engine.inference.modules import SigmoidMish
 from tests.engine.inference_cases import CASES, build, worst_difference
 from tests.golden import NAMES, read
 
@@ -24,6 +26,9 @@ NEEDS = {
     "tail_merged": ["gain_fold"],  # the gain stands behind the convolutions to be merged
     "norm_moments": ["layer_scale_fold"],
     "context_in_place": ["layer_scale_fold"],
+    "context_filters": ["layer_scale_fold"],
+    "head_phases": ["head_merged"],
+    "whole_filters": ["gain_fold", "tail_merged"],
     "mish_rational": ["static_kernels"],  # the branches before it become a convolution, whose result is overwritten
 }
 """Passes that only match what others leave."""
@@ -33,14 +38,21 @@ APPLIES = {
     "layer_scale_fold": "release-photo-x2",
     "gain_fold": "release-realtime-x2",
     "norm_affine_fold": "release-pro-x4",
+    "prefilter_separable": "release-photo-x2",
+    "head_merged": "magic-hr-x3-one-block",
+    "blur_last": "magic-x3",
     "tail_polyphase": "magic-hr-x2",
     "tail_merged": "release-stream-x3",
     "base_merged": "rgbgate-stream-x2",
+    "head_phases": "magic-hr-x2-one-block",
+    "context_filters": "magic-x2",
+    "mish_sigmoid": "v1-pixelshuffle-x2",
     "norm_moments": "v1-magic-x2",
     "context_in_place": "magic-x3",
     "mish_rational": "v1-pixelshuffle-x2",
     "in_place": "release-realtime-x2",
     "row_bands": "v10-stream-x2",
+    "whole_filters": "release-realtime-x2",
     "strided_shuffle": "v6-nano-x4",
     "channels_last": "hybrid-gn-x2",
 }
@@ -84,13 +96,14 @@ def test_the_expected_passes_apply() -> None:
     form = inference_form(build("release-realtime-x2"))
     assert form.applied.keys() == {
         "layer_scale_fold", "gain_fold", "tail_merged", "base_merged", "in_place", "row_bands",
-        "strided_shuffle", "channels_last",
+        "whole_filters", "strided_shuffle", "channels_last",
     }  # fmt: skip
     assert "tail_merged" not in inference_form(build("magic-hr-x2")).applied  # its head is not linear
 
 
-def test_frames_of_both_kinds_are_exact_on_every_small_size() -> None:
-    network = build("magic-x2")
+@pytest.mark.parametrize("case", ["magic-x2", "magic-hr-x2-one-block", "release-realtime-x2"])
+def test_frames_of_both_kinds_are_exact_on_every_small_size(case: str) -> None:
+    network = build(case)
     forms = [inference_form(network, target=target) for target in get_args(Target)]
     for height in range(1, 9):
         for width in range(1, 9):
@@ -98,6 +111,36 @@ def test_frames_of_both_kinds_are_exact_on_every_small_size() -> None:
             expected = network(image)
             for form in forms:
                 torch.testing.assert_close(form(image), expected, rtol=0, atol=1e-9)
+
+
+def test_a_blur_that_differs_between_channels_stays_before_the_convolutions() -> None:
+    network = build("magic-x2")
+    network.get_parameter("magic_upsampler.resample_conv.conv_h.weight").data[3] *= 1.5
+    form = inference_form(network)
+    assert "blur_last" not in form.applied
+    assert form.applied["tail_merged"] == 1
+    assert worst_difference(network, form, torch.float64) <= DOUBLE
+
+
+def test_a_blur_that_is_no_average_is_exact_with_biases() -> None:
+    network = build("magic-hr-x2-one-block")
+    network.get_parameter("magic_upsampler.resample_conv.conv_v.weight").data *= 1.3
+    form = inference_form(network)
+    assert form.applied["head_merged"] == 1
+    assert worst_difference(network, form, torch.float64) <= DOUBLE
+
+
+def test_wide_contexts_are_not_filtered_whole() -> None:
+    layout, options = CASES["magic-x2"]
+    wide = next(item for item in LAYOUTS if item.id == layout).network(**{**options, "num_feat": 32}).eval()
+    applied = inference_form(wide.requires_grad_(False)).applied
+    assert "context_filters" not in applied
+    assert applied["context_in_place"] == 2
+
+
+def test_mish_from_a_sigmoid_at_the_ends_of_the_range() -> None:
+    x = torch.tensor([-1e4, -100.0, -20.0, -1e-3, 0.0, 1e-3, 20.0, 100.0, 1e4])
+    torch.testing.assert_close(SigmoidMish()(x), torch.nn.functional.mish(x.double()).float(), rtol=1e-5, atol=3e-6)
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -29,13 +29,14 @@ def polyphase(magic: MagicResample) -> Chain:
     """
     steps: Chain = []
     if magic.alpha > 0:
-        steps.append(_prefilter(magic))
+        steps.append(prefilter(magic))
     kernel = _separable(magic, magic.second)
     steps.append(convolution(_phases(kernel, magic.scale), None, groups=kernel.shape[0]))
     return steps if magic.scale == 1 else [*steps, nn.PixelShuffle(magic.scale)]
 
 
-def _prefilter(magic: MagicResample) -> nn.Conv2d:
+def prefilter(magic: MagicResample) -> nn.Conv2d:
+    """The pre-filter as one depthwise convolution."""
     kernel = magic.alpha * _separable(magic, magic.first)
     kernel[:, kernel.shape[1] // 2, kernel.shape[2] // 2] += 1 - magic.alpha
     return convolution(kernel[:, None], None, groups=kernel.shape[0])
@@ -79,10 +80,11 @@ def tail_merged(form: InferenceForm) -> int:
 
 def base_merged(form: InferenceForm) -> int:
     """The base image in polyphase form, added to the detail before a shuffle they share; return 1 if so."""
-    magic = form.base[0] if len(form.base) == 1 else None
+    before = list(form.base)
+    magic = before.pop() if before else None
     if not isinstance(magic, MagicResample):
         return 0
-    steps = [_dense(step) for step in polyphase(magic)]
+    steps: Chain = [*before, *(_dense(step) for step in polyphase(magic))]
     replace_all(form.base, steps)
     shuffle = _common_shuffle(list(form.tail), steps) if form.image_gate is None else None
     if shuffle is not None:
