@@ -14,7 +14,15 @@ from paragon_arch.files.atomic import atomic_path
 from paragon_arch.networks.base import SRNetwork
 
 from ..inference import inference_form
-from ..onnx_export import Precision, export_onnx, has_feature_tap, usable_opset, with_metadata
+from ..onnx_export import (
+    Precision,
+    check_graph,
+    export_onnx,
+    has_feature_tap,
+    sorts_tokens,
+    usable_opset,
+    with_metadata,
+)
 from ..progress import Progress, log
 from .artefacts import Artefact, file_sha256, graph_artefact, network_artefact
 from .facts import Credits, date_of, file_name, model_facts, parity_facts, stem_of, with_prefix
@@ -25,6 +33,10 @@ from .verify import LIMITS, Limits, Verification, verify
 PRECISIONS: list[Precision] = ["fp32", "fp16"]
 SEARCH_SIDE = 64
 """Side of the inputs on which the FP16 search measures."""
+
+
+STABLE = "tokens of a category in the order of the pixels, which the checkpoint leaves to the platform"
+"""Of the pro variant of v2-atd; it was compared with the checkpoint in the same order."""
 
 
 @dataclass(frozen=True)
@@ -87,12 +99,13 @@ def open_source(path: Path, *, accept_identity: bool = False, device: str = "cpu
 
 
 def export_fp32(source: Source, options: ExportOptions) -> tuple[bytes, str]:
-    """The FP32 graph of a checkpoint and the form that it is of: "inference", or "fused" where that cannot be had."""
+    """The FP32 graph of a checkpoint and what it is of, in words: the inference form, or where that fails the fused."""
     network: SRNetwork = source.fused.model.to("cpu")
     if options.video and not has_feature_tap(network):
         raise InvalidOptionError(
             f"{source.path.name}: only the layouts v2-v10 and v2-release have the feature tap of a video graph"
         )
+    order = f"; {STABLE}" if sorts_tokens(network) else ""
     arguments: dict[str, Any] = {
         "opset": usable_opset(options.opset),
         "dynamic": options.size is None,
@@ -101,10 +114,10 @@ def export_fp32(source: Source, options: ExportOptions) -> tuple[bytes, str]:
         "slim": options.slim,
     }
     try:
-        return export_onnx(inference_form(network, target="graph"), **arguments), "inference"
+        return export_onnx(inference_form(network, target="graph"), **arguments), f"inference form{order}"
     except OutputError as error:
         log.info("the inference form is not exported: %s", error)
-        return export_onnx(network, **arguments), "fused"
+        return export_onnx(network, **arguments), f"fused form{order}"
 
 
 def prove(
@@ -125,6 +138,7 @@ def prove(
     own = {"precision": precision, "opset": str(opset), "io": options.io if precision == "fp16" else "fp32"}
     own |= {"calibration": "none"}
     described = with_metadata(graph, facts | with_prefix(own))
+    check_graph(described, scale=source.reference.scale)
     candidate = graph_artefact(described, name=name)
     verification = verify(candidate, source.reference, pictures, limits=limits or LIMITS[precision], progress=progress)
     described = with_metadata(graph, facts | with_prefix(own) | parity_facts(verification))
@@ -158,7 +172,7 @@ def export_all(
     progress.advance(label="verifying")
     exports: list[Export] = []
     for precision in options.precisions:
-        notes, chosen = [f"{form} form"], graph
+        notes, chosen = [form], graph
         if precision == "fp16":
             chosen, kept = export_half(source, graph, options, pictures, progress)
             notes.append(kept)
