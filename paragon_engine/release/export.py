@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 import paragon_arch
 from paragon_arch import ParagonModelDescriptor
 from paragon_arch.errors import InvalidOptionError, OutputError, OutputExistsError
@@ -150,15 +152,19 @@ def export_half(
 ) -> tuple[bytes, str]:
     """The FP16 graph made of an FP32 one, and a sentence on what stays in FP32."""
     channels, least = source.reference.channels, source.reference.minimum_size
+    others: list[Tensor] = []
     if options.size is not None:
         inputs = resized_inputs(pictures, options.size, channels=channels)[:2]
     else:
-        small = [reduced(fit_channels(p.pixels, channels), source.reference.scale)[0] for p in pictures.photos[:2]]
-        inputs = [centre(x, max(SEARCH_SIDE, least)) for x in small if min(x.shape[2:]) >= least]
+        small = [reduced(fit_channels(p.pixels, channels), source.reference.scale)[0] for p in pictures.photos]
+        small = [x for x in small if min(x.shape[2:]) >= least]
+        odd = odd_inputs(pictures, least=least, channels=channels)
         # small and narrow ones are all border, where some networks lose most
-        inputs += [x for x in odd_inputs(pictures, least=least, channels=channels) if x.shape[2] * x.shape[3] < 8000]
+        inputs = [centre(x, max(SEARCH_SIDE, least)) for x in small[:2]]
+        inputs += [x for x in odd if x.shape[2] * x.shape[3] < 8000]
+        others = small + odd
     psnr = LIMITS["fp16"].psnr or 60.0
-    found = half_graph(graph, inputs, target=psnr, io=options.io, progress=progress)
+    found = half_graph(graph, inputs, target=psnr, io=options.io, others=others, progress=progress)
     return found.graph, f"in FP32: {found.kept}"
 
 
