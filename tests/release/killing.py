@@ -2,7 +2,7 @@
 
     python -m tests.release.killing 50
 
-Each release runs in a fork of this process, which has imported everything, so that moments are spread over the work.
+Each release makes FP32, FP16 and INT8, and runs in a fork of this process, which has imported everything, so that moments are spread over the work.
 """
 
 from __future__ import annotations
@@ -37,13 +37,15 @@ def pictures(folder: Path, count: int = 2, side: int = 48) -> Path:
     return folder
 
 
-def settings(folder: Path, output: Path) -> ReleaseSettings:
+def settings(folder: Path, output: Path, *, int8: bool = False) -> ReleaseSettings:
     """A small release, without speeds: their memory is tested elsewhere."""
     path = folder / "2x_tiny.safetensors"
     if not path.exists():
         checkpoint(path)
         pictures(folder / "pictures")
-    return ReleaseSettings(path, output, pictures=(folder / "pictures",), speed=False)
+        pictures(folder / "calibration", count=4, side=72)
+    calibration = (folder / "calibration",) if int8 else ()
+    return ReleaseSettings(path, output, pictures=(folder / "pictures",), calibration=calibration, speed=False)
 
 
 def start(chosen: ReleaseSettings) -> int:
@@ -92,11 +94,12 @@ def main(count: int) -> int:
     generator = random.Random(0)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
+        os.environ["PARAGONSR_CACHE"] = str(folder / "cache")
         began = time.monotonic()
-        assert finish(start(settings(folder, folder / "whole"))) == 0
+        assert finish(start(settings(folder, folder / "whole", int8=True))) == 0
         duration, expected, killed = time.monotonic() - began, content(folder / "whole"), 0
         for index in range(count):
-            chosen = settings(folder, folder / f"killed{index}")
+            chosen = settings(folder, folder / f"killed{index}", int8=True)
             killed += kill_and_repeat(chosen, generator.uniform(0, duration))
             found = content(chosen.output)
             wrong = [key for key in expected.keys() | found.keys() if expected.get(key) != found.get(key)]
