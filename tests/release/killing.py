@@ -2,7 +2,8 @@
 
     python -m tests.release.killing 50
 
-Each release makes FP32, FP16 and INT8, and runs in a fork of this process, which has imported everything, so that moments are spread over the work.
+Each release makes FP32, FP16 and INT8. It runs in a fork of this process, which has imported everything, so that
+moments are spread over the work.
 """
 
 from __future__ import annotations
