@@ -236,7 +236,7 @@ def refuse_targets(path: Path, folder: Path, options: ExportOptions, *, overwrit
         OutputError: the folder does not exist, or a file exists and is not to be replaced.
     """
     if not folder.is_dir():
-        raise OutputError(f"{folder}: there is no such folder; create it first")
+        raise OutputError(f"{folder}: {'is a file' if folder.exists() else 'there is no such folder'}; name a folder")
     opset = usable_opset(options.opset)
     for precision in options.precisions:
         target = folder / file_name(stem_of(path), opset=opset, precision=precision, video=options.video)

@@ -2,7 +2,7 @@
 
     python -m tests.release.killing 50
 
-Each release makes FP32, FP16 and INT8. It runs in a fork of this process, which has imported everything, so that
+Each release makes FP32 and FP16, every fifth INT8, too. It runs in a fork of this process, which has imported everything, so that
 moments are spread over the work.
 """
 
@@ -27,6 +27,11 @@ from tests.engine_models import checkpoint
 
 for _name in ("onnx", "onnxruntime", "onnxslim"):
     require(_name, "the test")
+
+
+EVERY = 5
+"""Every so many releases, one makes INT8, which takes `INT8_LASTS` times as long."""
+INT8_LASTS = 3
 
 
 def pictures(folder: Path, count: int = 2, side: int = 48) -> Path:
@@ -96,12 +101,15 @@ def main(count: int) -> int:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         os.environ["PARAGONSR_CACHE"] = str(folder / "cache")
-        began = time.monotonic()
         assert finish(start(settings(folder, folder / "whole", int8=True))) == 0
-        duration, expected, killed = time.monotonic() - began, content(folder / "whole"), 0
+        whole = {True: content(folder / "whole")}
+        began, killed = time.monotonic(), 0
+        assert finish(start(settings(folder, folder / "plain"))) == 0
+        duration, whole[False] = time.monotonic() - began, content(folder / "plain")
         for index in range(count):
-            chosen = settings(folder, folder / f"killed{index}", int8=True)
-            killed += kill_and_repeat(chosen, generator.uniform(0, duration))
+            int8 = index % EVERY == 0
+            chosen, expected = settings(folder, folder / f"killed{index}", int8=int8), whole[int8]
+            killed += kill_and_repeat(chosen, generator.uniform(0, duration * (INT8_LASTS if int8 else 1)))
             found = content(chosen.output)
             wrong = [key for key in expected.keys() | found.keys() if expected.get(key) != found.get(key)]
             assert not wrong, f"release {index} differs in {wrong}"
