@@ -2,8 +2,8 @@
 
     python -m tests.release.killing 50
 
-Each release makes FP32 and FP16, every fifth INT8, too. It runs in a fork of this process, which has imported everything, so that
-moments are spread over the work.
+Each release makes FP32 and FP16, every fifth INT8, too. It runs in a fork of this process, which has imported
+everything, so that moments are spread over the work.
 """
 
 from __future__ import annotations
