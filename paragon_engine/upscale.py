@@ -11,7 +11,7 @@ import torch
 from spandrel import ImageModelDescriptor
 from torch import Tensor
 
-from paragon_arch.errors import InvalidOptionError, OutputExistsError
+from paragon_arch.errors import InvalidOptionError, OutputError, OutputExistsError
 
 from .pictures import (
     MAX_PIXELS,
