@@ -44,15 +44,21 @@ def overrides(args: argparse.Namespace) -> dict[str, Any]:
 
 def positive_int(text: str) -> int:
     """An integer of at least one, for argparse."""
-    value = int(text)
+    try:
+        value = int(text)
+    except ValueError:
+        value = 0
     if value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not 1 or more")
+        raise argparse.ArgumentTypeError(f"{text} is not a whole number of 1 or more")
     return value
 
 
 def positive_float(text: str) -> float:
     """A number above zero, for argparse."""
-    value = float(text)
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
     if not 0 < value < float("inf"):
         raise argparse.ArgumentTypeError(f"{text} is not a number above 0")
     return value

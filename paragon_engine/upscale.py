@@ -11,7 +11,7 @@ import torch
 from spandrel import ImageModelDescriptor
 from torch import Tensor
 
-from paragon_arch.errors import InvalidOptionError, OutputExistsError
+from paragon_arch.errors import InvalidOptionError, OutputError, OutputExistsError
 
 from .pictures import (
     MAX_PIXELS,
@@ -245,11 +245,14 @@ def upscale_file(
 
 
 def refuse_existing(source: Path, target: Path, *, overwrite: bool) -> None:
-    """Refuse an output that would replace something.
+    """Refuse, before the work, an output that would replace something or has no folder to be in.
 
     Raises:
         OutputExistsError: it is the input itself, or it exists and ``overwrite`` is False.
+        OutputError: its folder does not exist.
     """
+    if not target.parent.is_dir():
+        raise OutputError(f"{target}: cannot be written: there is no folder {target.parent}; create it first")
     if not target.exists():
         return
     if source.exists() and target.samefile(source):

@@ -107,6 +107,15 @@ def test_every_option_is_explained(command: Any, capsys: pytest.CaptureFixture[s
         assert re.search(rf"^ +(-\w( \w+)?, )?{option}\b.*", text, re.MULTILINE), option
 
 
+def test_every_module_is_a_command_with_a_chapter(root: Path) -> None:
+    modules = {path.stem for path in (root / "deploy" / "commands").glob("*.py")} - {"__init__"}
+    assert {command.run.__module__.rpartition(".")[2] for command in COMMANDS} == modules
+    manual = (root / "docs" / "cli.md").read_text(encoding="utf-8")
+    headings = " ".join(line for line in manual.splitlines() if line.startswith("## "))
+    assert [command.name for command in COMMANDS if command.name not in headings] == []
+    assert [command.name for command in COMMANDS if f"paragonsr {command.name} " not in manual] == []
+
+
 def test_exit_codes_stand_in_help_and_manual() -> None:
     manual = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
     text = build_parser().format_help()

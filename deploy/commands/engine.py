@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 from pathlib import Path
 
 from paragon_engine.progress import log
@@ -35,6 +36,8 @@ def run(args: argparse.Namespace) -> int:
     if args.check:
         check_engine(args.input)
         log.info("%s: made for this machine", args.input)
+        if args.json:
+            say_json({"engine": str(args.input), **json.loads(args.input.with_suffix(".json").read_text("utf-8"))})
         return ExitCode.OK
     commands = trtexec_commands(str(args.input), read_graph(args.input), profile(args))
     missing = tensorrt_usable()

@@ -79,7 +79,9 @@ def graph_options(args: argparse.Namespace, *, video: bool = False) -> ExportOpt
 
 def size(text: str) -> tuple[int, int]:
     """``HEIGHTxWIDTH``, for argparse."""
-    height, _, width = text.lower().partition("x")
+    height, cross, width = text.lower().partition("x")
+    if not cross:
+        raise argparse.ArgumentTypeError(f"{text!r} is not HEIGHTxWIDTH, e.g. 720x1280")
     return positive_int(height), positive_int(width)
 
 

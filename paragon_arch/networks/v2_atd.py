@@ -38,18 +38,21 @@ class DictionaryAttention(nn.Module):
 
 
 class CategoryAttention(nn.Module):
-    """Self-attention in groups of tokens that are most similar to the same dictionary entry."""
+    """Self-attention in groups of tokens that are most similar to the same dictionary entry.
+
+    Inside a category the original left the order to torch.sort, which promises none: on a CPU it is that of the C++
+    library. ``stable`` takes the order of the pixels instead, which every platform has.
+    """
 
     def __init__(self, channels: int, *, heads: int) -> None:
         super().__init__()
-        self.heads = heads
+        self.heads, self.stable = heads, False
         self.proj = nn.Linear(channels, channels)
         self.logit_scale = nn.Parameter(torch.full((1, 1), math.log(10)))
 
     def forward(self, qkv: Tensor, similarity: Tensor) -> Tensor:
         batch, length, width = qkv.shape
-        # inside a category the original left the order to torch.sort, whose order on the CPU differs from a stable one
-        order = torch.sort(similarity.argmax(dim=-1), dim=-1).indices
+        order = torch.sort(similarity.argmax(dim=-1), dim=-1, stable=self.stable).indices
         ranks = torch.argsort(order, dim=-1)
         tokens = qkv.gather(1, order[..., None].expand(-1, -1, width))
         size = min(length, CATEGORY_GROUP)

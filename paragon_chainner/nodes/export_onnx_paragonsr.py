@@ -5,9 +5,8 @@ from __future__ import annotations
 from enum import Enum
 
 from paragon_arch import fuse
-from paragon_arch.errors import InvalidOptionError, OutputError
+from paragon_arch.errors import OutputError
 from paragon_engine.onnx_export import SIZES, TOLERANCE, compare, export_onnx
-from paragon_engine.onnx_export.symbolic import obstacle
 
 from ..host import Model, NodeContext, OnnxModel, groups, inputs, onnx_model, outputs
 from ..models import copied, own_model
@@ -47,8 +46,7 @@ class ParagonSRPrecision(Enum):
         inputs.BoolInput("Fixed Size", default=False)
         .with_id(3)
         .with_docs(
-            "A model for images of one size. The few layouts whose attention depends on the image's size can only be"
-            " exported like this.",
+            "A model for images of one size, which some runtimes run faster.",
             hint=True,
         ),
         groups.if_group(groups.Condition.bool(3, True))(
@@ -82,12 +80,7 @@ def export_onnx_paragonsr_node(
     network = fuse(copied(own_model(model)), accept_identity=True).cpu().model
     context.set_progress(0.1)
     size = (height, width) if fixed else None
-    try:
-        graph = export_onnx(network, precision=precision.value, opset=opset, dynamic=not fixed, size=size)
-    except InvalidOptionError as error:
-        if fixed or obstacle(network, dynamic=True) is None:
-            raise
-        raise InvalidOptionError("this layout's attention depends on the image's size: switch Fixed Size on") from error
+    graph = export_onnx(network, precision=precision.value, opset=opset, dynamic=not fixed, size=size)
     context.set_progress(0.6)
     least = model.size_requirements.minimum
     sizes = [(count, max(h, least), max(w, least)) for count, h, w in (SIZES if size is None else [(1, *size)])]

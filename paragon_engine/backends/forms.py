@@ -6,12 +6,12 @@ from weakref import WeakKeyDictionary
 
 from torch import nn
 
-from paragon_arch.errors import FusionError, OutputError
+from paragon_arch.errors import FusionError, InvalidOptionError, OutputError
 from paragon_arch.fusion import fuse_network
 from paragon_arch.networks.base import SRNetwork
 
 from ..inference import inference_form
-from ..onnx_export import TOLERANCE, Precision, compare, export_onnx
+from ..onnx_export import TOLERANCE, Precision, compare, export_onnx, sorts_tokens
 from ..packages import installed
 from ..progress import log
 
@@ -35,9 +35,13 @@ def graph_of(network: SRNetwork, precision: Precision = "fp32") -> bytes:
     Where the inference form cannot be exported for every size, the graph is that of the fused network.
 
     Raises:
-        InvalidOptionError: the network cannot be exported.
+        InvalidOptionError: its graph computes something else by design (the pro variant of v2-atd).
         OutputError: the graph is wrong.
     """
+    if sorts_tokens(network):
+        raise InvalidOptionError(
+            "this network sorts its tokens in an order that its graph does not keep: run it with the torch backend"
+        )
     graphs = _GRAPHS.setdefault(network, {})
     if precision not in graphs:
         graphs[precision] = _export(network, precision)

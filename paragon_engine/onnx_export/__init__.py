@@ -6,12 +6,14 @@ from .half import to_half
 from .reading import properties, read_graph
 from .rounding import with_rounding
 from .slim import slim
+from .symbolic import comparable, sorts_tokens
 
 __all__ = [
     "SIZES",
     "TOLERANCE",
     "Precision",
     "check_graph",
+    "comparable",
     "compare",
     "export_onnx",
     "has_feature_tap",
@@ -19,6 +21,7 @@ __all__ = [
     "properties",
     "read_graph",
     "slim",
+    "sorts_tokens",
     "to_half",
     "usable_opset",
     "with_metadata",

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from paragon_arch.errors import OutputError
 
 from ..packages import require
+from .symbolic import comparable
 
 SIZES = ((1, 17, 23), (2, 40, 31), (1, 8, 513), (1, 61, 5))
 """(batch, height, width) that no export is traced at: primes, below a window, very wide, very narrow."""
@@ -61,6 +62,9 @@ def inferred_scale(graph: bytes, size: int) -> float | None:
 def compare(graph: bytes, network: nn.Module, sizes: Sequence[tuple[int, int, int]] = SIZES) -> float:
     """Largest difference between a graph in ONNX Runtime on the CPU and a network in FP32.
 
+    A graph of v2-atd's pro takes the tokens of a category in the order of the pixels, and so does what it is compared
+    with; the network itself leaves the order to the platform.
+
     Args:
         graph: serialised model with FP32 input and output.
         network: on the CPU, in evaluation mode.
@@ -77,6 +81,7 @@ def compare(graph: bytes, network: nn.Module, sizes: Sequence[tuple[int, int, in
     options = ort.SessionOptions()
     options.log_severity_level = 4  # a graph that fails is reported below
     session = ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+    network = comparable(network)
     channels, generator, worst = session.get_inputs()[0].shape[1], torch.Generator().manual_seed(0), 0.0
     for batch, height, width in sizes:
         x = torch.rand(batch, channels, height, width, generator=generator)

@@ -29,7 +29,7 @@ from ..progress import log
 from .check import check_graph
 from .half import to_half
 from .slim import slim as slimmed
-from .symbolic import obstacle, symbolic
+from .symbolic import symbolic
 
 Precision = Literal["fp32", "fp16"]
 
@@ -151,9 +151,6 @@ def _check_options(
         raise InvalidOptionError(f"precision {precision!r} is unknown: give fp32 or fp16")
     if video and isinstance(network, SRNetwork) and not has_feature_tap(network):
         raise InvalidOptionError("only the layouts v2-v10 and v2-release have the feature tap of a video graph")
-    reason = obstacle(network, dynamic=dynamic)
-    if reason is not None:
-        raise InvalidOptionError(f"this network cannot be exported: it {reason}")
 
 
 @torch.no_grad()

@@ -76,6 +76,7 @@ class _Conversion:
     """Tensors and types that there is a converted twin of, and its name."""
 
     def run(self, io: Type) -> None:
+        self._lift_constants()
         graph = self.model.graph
         floating = self._floating()
         self.weights = {item.name: item for item in graph.initializer if item.data_type == self.onnx.TensorProto.FLOAT}
@@ -87,6 +88,22 @@ class _Conversion:
         for node in list(graph.node):
             self._convert(node, floating, final, io)
         self._finish(floating, io)
+
+    def _lift_constants(self) -> None:
+        """FP32 Constant nodes as initialisers, of which either type can be had without a Cast.
+
+        Shape inference does not look through a Cast: a Resize whose factors come out of one has no size.
+        """
+        rest: list[Any] = []
+        for node in self.model.graph.node:
+            value = next((item.t for item in node.attribute if item.name == "value"), None)
+            if node.op_type == "Constant" and value is not None and value.data_type == self.onnx.TensorProto.FLOAT:
+                value.name = node.output[0]
+                self.model.graph.initializer.append(value)
+            else:
+                rest.append(node)
+        del self.model.graph.node[:]
+        self.model.graph.node.extend(rest)
 
     def _floating(self) -> set[str]:
         """Names of all FP32 tensors."""

@@ -44,6 +44,10 @@ def list_pictures(source: str | os.PathLike[str] | Sequence[Path]) -> list[Path]
     """
     if not isinstance(source, str | os.PathLike):
         found = sorted(Path(path) for path in source)
+    elif Path(source).is_file():
+        found = [Path(source)]
+    elif not Path(source).is_dir():
+        raise ImageError(f"{source}: no such file or folder")
     else:
         found = sorted(path for path in Path(source).rglob("*") if path.suffix.lower() in EXTENSIONS)
     if not found:

@@ -32,7 +32,7 @@ Pictures = str | os.PathLike[str] | Sequence[Path]
 
 SEARCHED = 10
 """Pictures of the calibration set that the search measures on."""
-MARGINS = (0.8, 0.4, 0.2)
+MARGINS = (0.8, 0.4, 0.2, 0.1, 0.05)
 """Shares of the target that the search aims at, one after the other, until other pictures confirm it."""
 LEAST_WORK = 0.05
 """A graph with less work than this in low precision is an FP32 graph by another name."""
@@ -156,7 +156,15 @@ class _Work:
         ]
 
     def _loss_of(self, state: _State) -> Any:
+        known: dict[frozenset[tuple[Layer, str]], float] = {}  # a search that aims lower meets the same plans again
+
         def loss(plan: Mapping[Layer, str]) -> float:
+            key = frozenset((layer, precision) for layer, precision in plan.items() if precision != "fp32")
+            if key not in known:
+                known[key] = measured(plan)
+            return known[key]
+
+        def measured(plan: Mapping[Layer, str]) -> float:
             graph = graphs.quantized(state.model, plan, state.calibration.bounds, self.options)
             found = scores(graph, state.searched, self.subject.scale, ssim=False, integers=self.integers)
             self.progress.raise_if_cancelled()

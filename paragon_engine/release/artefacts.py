@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -17,7 +17,7 @@ from paragon_arch.errors import CorruptCheckpointError, InvalidOptionError, Outp
 from paragon_arch.networks.base import SRNetwork
 
 from ..devices import resolve_device
-from ..onnx_export import inferred_scale, properties, read_graph, with_rounding
+from ..onnx_export import comparable, inferred_scale, properties, read_graph, with_rounding
 from ..packages import require
 
 Run = Callable[[Tensor], Tensor]
@@ -76,9 +76,9 @@ def open_artefact(path: Path | str, *, device: str = "cpu", **overrides: Any) ->
 def network_artefact(
     network: SRNetwork, *, name: str, device: str = "cpu", size: int = 0, sha256: str = ""
 ) -> Artefact:
-    """A network, run by PyTorch in FP32."""
+    """A network, run by PyTorch in FP32; in the order of its graphs where that is not the same (`comparable`)."""
     where = resolve_device(device)
-    network = network.to(where)
+    network = cast("SRNetwork", comparable(network)).to(where)
 
     @torch.inference_mode()
     def run(x: Tensor) -> Tensor:

@@ -132,11 +132,21 @@ def _quantization(results: Results) -> list[str]:
         for item in report.get("layers", ())
     ]
     text = (
-        f"Calibrated by {report['method']} on {report['calibration'].get('pictures', '?')} pictures (sha256 "
-        f"`{str(report['calibration'].get('sha256', ''))[:16]}`), none of which it was verified on. "
+        f"{_ranges(report)} "
         f"{report['quantized_work']:.0%} of the arithmetic is in INT8. Loss: {report['loss_db']:.3f} dB."
     )
     return ["## INT8", text, "\n".join(_table(rows))]
+
+
+def _ranges(report: Mapping[str, Any]) -> str:
+    """Where the ranges of the activations come from."""
+    if report["method"] == "checkpoint":
+        return "The ranges are those that training left in the checkpoint; nothing was calibrated."
+    calibration = report["calibration"]
+    return (
+        f"Calibrated by {report['method']} on {calibration.get('pictures', '?')} pictures (sha256 "
+        f"`{str(calibration.get('sha256', ''))[:16]}`), none of which it was verified on."
+    )
 
 
 def _speed(results: Results) -> list[str]:

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 import paragon_arch
 from paragon_arch import ParagonModelDescriptor
 from paragon_arch.errors import InvalidOptionError, OutputError, OutputExistsError
@@ -14,7 +16,15 @@ from paragon_arch.files.atomic import atomic_path
 from paragon_arch.networks.base import SRNetwork
 
 from ..inference import inference_form
-from ..onnx_export import Precision, export_onnx, has_feature_tap, usable_opset, with_metadata
+from ..onnx_export import (
+    Precision,
+    check_graph,
+    export_onnx,
+    has_feature_tap,
+    sorts_tokens,
+    usable_opset,
+    with_metadata,
+)
 from ..progress import Progress, log
 from .artefacts import Artefact, file_sha256, graph_artefact, network_artefact
 from .facts import Credits, date_of, file_name, model_facts, parity_facts, stem_of, with_prefix
@@ -25,6 +35,10 @@ from .verify import LIMITS, Limits, Verification, verify
 PRECISIONS: list[Precision] = ["fp32", "fp16"]
 SEARCH_SIDE = 64
 """Side of the inputs on which the FP16 search measures."""
+
+
+STABLE = "tokens of a category in the order of the pixels, which the checkpoint leaves to the platform"
+"""Of the pro variant of v2-atd; it was compared with the checkpoint in the same order."""
 
 
 @dataclass(frozen=True)
@@ -87,12 +101,13 @@ def open_source(path: Path, *, accept_identity: bool = False, device: str = "cpu
 
 
 def export_fp32(source: Source, options: ExportOptions) -> tuple[bytes, str]:
-    """The FP32 graph of a checkpoint and the form that it is of: "inference", or "fused" where that cannot be had."""
+    """The FP32 graph of a checkpoint and what it is of, in words: the inference form, or where that fails the fused."""
     network: SRNetwork = source.fused.model.to("cpu")
     if options.video and not has_feature_tap(network):
         raise InvalidOptionError(
             f"{source.path.name}: only the layouts v2-v10 and v2-release have the feature tap of a video graph"
         )
+    order = f"; {STABLE}" if sorts_tokens(network) else ""
     arguments: dict[str, Any] = {
         "opset": usable_opset(options.opset),
         "dynamic": options.size is None,
@@ -101,10 +116,10 @@ def export_fp32(source: Source, options: ExportOptions) -> tuple[bytes, str]:
         "slim": options.slim,
     }
     try:
-        return export_onnx(inference_form(network, target="graph"), **arguments), "inference"
+        return export_onnx(inference_form(network, target="graph"), **arguments), f"inference form{order}"
     except OutputError as error:
         log.info("the inference form is not exported: %s", error)
-        return export_onnx(network, **arguments), "fused"
+        return export_onnx(network, **arguments), f"fused form{order}"
 
 
 def prove(
@@ -125,6 +140,7 @@ def prove(
     own = {"precision": precision, "opset": str(opset), "io": options.io if precision == "fp16" else "fp32"}
     own |= {"calibration": "none"}
     described = with_metadata(graph, facts | with_prefix(own))
+    check_graph(described, scale=source.reference.scale)
     candidate = graph_artefact(described, name=name)
     verification = verify(candidate, source.reference, pictures, limits=limits or LIMITS[precision], progress=progress)
     described = with_metadata(graph, facts | with_prefix(own) | parity_facts(verification))
@@ -136,15 +152,19 @@ def export_half(
 ) -> tuple[bytes, str]:
     """The FP16 graph made of an FP32 one, and a sentence on what stays in FP32."""
     channels, least = source.reference.channels, source.reference.minimum_size
+    others: list[Tensor] = []
     if options.size is not None:
         inputs = resized_inputs(pictures, options.size, channels=channels)[:2]
     else:
-        small = [reduced(fit_channels(p.pixels, channels), source.reference.scale)[0] for p in pictures.photos[:2]]
-        inputs = [centre(x, max(SEARCH_SIDE, least)) for x in small if min(x.shape[2:]) >= least]
+        small = [reduced(fit_channels(p.pixels, channels), source.reference.scale)[0] for p in pictures.photos]
+        small = [x for x in small if min(x.shape[2:]) >= least]
+        odd = odd_inputs(pictures, least=least, channels=channels)
         # small and narrow ones are all border, where some networks lose most
-        inputs += [x for x in odd_inputs(pictures, least=least, channels=channels) if x.shape[2] * x.shape[3] < 8000]
+        inputs = [centre(x, max(SEARCH_SIDE, least)) for x in small[:2]]
+        inputs += [x for x in odd if x.shape[2] * x.shape[3] < 8000]
+        others = small + odd
     psnr = LIMITS["fp16"].psnr or 60.0
-    found = half_graph(graph, inputs, target=psnr, io=options.io, progress=progress)
+    found = half_graph(graph, inputs, target=psnr, io=options.io, others=others, progress=progress)
     return found.graph, f"in FP32: {found.kept}"
 
 
@@ -158,7 +178,7 @@ def export_all(
     progress.advance(label="verifying")
     exports: list[Export] = []
     for precision in options.precisions:
-        notes, chosen = [f"{form} form"], graph
+        notes, chosen = [form], graph
         if precision == "fp16":
             chosen, kept = export_half(source, graph, options, pictures, progress)
             notes.append(kept)
@@ -216,7 +236,7 @@ def refuse_targets(path: Path, folder: Path, options: ExportOptions, *, overwrit
         OutputError: the folder does not exist, or a file exists and is not to be replaced.
     """
     if not folder.is_dir():
-        raise OutputError(f"{folder}: there is no such folder; create it first")
+        raise OutputError(f"{folder}: {'is a file' if folder.exists() else 'there is no such folder'}; name a folder")
     opset = usable_opset(options.opset)
     for precision in options.precisions:
         target = folder / file_name(stem_of(path), opset=opset, precision=precision, video=options.video)

@@ -51,6 +51,7 @@ def half_graph(
     *,
     target: float = 60.0,
     io: Precision = "fp32",
+    others: Sequence[Tensor] = (),
     progress: Progress | None = None,
 ) -> HalfGraph:
     """Convert an FP32 graph to FP16, with as much of it in FP16 as the target allows.
@@ -62,6 +63,7 @@ def half_graph(
         inputs: images to measure on.
         target: PSNR against the FP32 graph in dB.
         io: type of the graph's inputs and outputs.
+        others: images on which only the size of the values inside is measured, which is quick.
         progress: may cancel.
     """
     progress = progress or Progress()
@@ -72,7 +74,7 @@ def half_graph(
         converted = graph_artefact(to_half(graph, keep=keep), name="FP16 graph")
         return min(_psnr(first, converted.run(x)) for first, x in zip(expected, inputs, strict=True))
 
-    large = _large_nodes(graph, inputs)
+    large = _large_nodes(graph, [*inputs, *others])
     keep, best = large, quality(large)
     groups, chosen = _groups(graph), list[str]()
     while best < target + MARGIN and groups and len(chosen) < MAX_GROUPS:
@@ -116,25 +118,33 @@ def _large_nodes(graph: bytes, inputs: Sequence[Tensor]) -> frozenset[str]:
     onnx = require("onnx", "converting to FP16")
     model = onnx.load_from_string(graph)
     inferred = onnx.shape_inference.infer_shapes(model).graph
-    real = [v for v in inferred.value_info if v.type.tensor_type.elem_type == onnx.TensorProto.FLOAT]
-    model.graph.output.extend(real)
-    largest = _largest_values(model.SerializeToString(), inputs)
+    number = onnx.TensorProto.FLOAT
+    real = [v.name for v in (*inferred.value_info, *inferred.output) if v.type.tensor_type.elem_type == number]
+    largest = _largest_values(model, real, inputs)
     wide = {name for name, value in largest.items() if not value <= LARGEST / HEADROOM}
     return frozenset(node.name for node in model.graph.node if wide.intersection([*node.input, *node.output]))
 
 
-def _largest_values(graph: bytes, inputs: Sequence[Tensor]) -> dict[str, float]:
-    ort = require("onnxruntime", "converting to FP16")
+def _largest_values(model: Any, names: Sequence[str], inputs: Sequence[Tensor]) -> dict[str, float]:
+    """The largest magnitude of every tensor of that name; the graph itself reduces them, so that none is kept."""
+    onnx, ort = require("onnx", "converting to FP16"), require("onnxruntime", "converting to FP16")
+    measured = onnx.ModelProto()
+    measured.CopyFrom(model)
+    del measured.graph.output[:]
+    for name in names:
+        size, top = f"{name}_magnitude", f"{name}_largest"
+        measured.graph.node.append(onnx.helper.make_node("Abs", [name], [size]))
+        measured.graph.node.append(onnx.helper.make_node("ReduceMax", [size], [top], keepdims=0))
+        measured.graph.output.append(onnx.helper.make_tensor_value_info(top, onnx.TensorProto.FLOAT, []))
     options = ort.SessionOptions()
     options.log_severity_level, options.intra_op_num_threads = 4, torch.get_num_threads()
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    session = ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
-    names: list[str] = [item.name for item in session.get_outputs()]
+    session = ort.InferenceSession(measured.SerializeToString(), options, providers=["CPUExecutionProvider"])
     largest = dict.fromkeys(names, 0.0)
     for x in inputs:
         arrays = {"input": x.numpy(), **_features(session, x)}
         for name, value in zip(names, session.run(None, arrays), strict=True):
-            largest[name] = max(largest[name], float(np.abs(value).max()) if value.size else 0.0)
+            largest[name] = max(largest[name], float(value))
     return largest
 
 

@@ -95,7 +95,8 @@ def release_key(settings: ReleaseSettings) -> str:
         ImageError: pictures are missing.
     """
     if not settings.checkpoint.is_file():
-        raise CheckpointNotFoundError(f"{settings.checkpoint}: no such file")
+        reason = "is a folder; give the checkpoint inside it" if settings.checkpoint.is_dir() else "no such file"
+        raise CheckpointNotFoundError(f"{settings.checkpoint}: {reason}")
     chosen = asdict(settings)
     for name in ("checkpoint", "output", "pictures", "calibration"):
         del chosen[name]

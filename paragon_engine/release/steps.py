@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import paragon_arch
 from paragon_arch.errors import OutputError, QualityError
 from paragon_arch.files.atomic import atomic_path
+from paragon_arch.networks.base import SRNetwork
 
 from ..onnx_export import Precision, has_feature_tap, properties, read_graph, usable_opset, with_metadata
 from ..progress import Progress, log
@@ -115,7 +117,7 @@ def fp32(work: Work, *, video: bool = False) -> StepResult:
     """
     options = _options(work, video=video)
     graph, form = export_fp32(work.source, options)
-    return _proved(work, graph, "fp32", options, [f"{form} form"], required=True)
+    return _proved(work, graph, "fp32", options, [form], required=True)
 
 
 def fp16(work: Work, *, video: bool = False) -> StepResult:
@@ -137,7 +139,7 @@ def int8(work: Work) -> StepResult:
     target = work.folder / name
     options = QuantizationOptions(benchmark=False, overwrite=True)  # speed is measured with that of all others
     calibration = calibration_pictures(settings)
-    report = quantize(work.source.fused, calibration, target, options=options, progress=work.progress.part(0))
+    report = quantize(_quantizable(work), calibration, target, options=options, progress=work.progress.part(0))
     if not report.passed:
         return {"failed": report.reason, "quantization": _without_times(report.to_dict())}
     graph = read_graph(target)
@@ -161,6 +163,17 @@ def int8(work: Work) -> StepResult:
         return {"failed": "; ".join(found.failures), "verification": found.to_dict()}
     work.write(name, with_metadata(graph, facts | parity_facts(found)))
     return {"file": name, "verification": found.to_dict(), "quantization": _without_times(report.to_dict())}
+
+
+def _quantizable(work: Work) -> SRNetwork:
+    """The fused network, with the ranges of quantisation-aware training where the checkpoint has some."""
+    from ..quantize import prepare_qat, stored_ranges
+
+    network = copy.deepcopy(work.source.fused.model)
+    ranges = stored_ranges(work.settings.checkpoint)
+    if ranges:
+        prepare_qat(network, ranges=ranges)
+    return network
 
 
 def engines(work: Work, names: list[str]) -> StepResult:
@@ -231,7 +244,8 @@ def _require(found: Verification) -> None:
 
 def _without_times(report: dict[str, Any]) -> dict[str, Any]:
     """What is the same in every run."""
-    return {key: value for key, value in report.items() if key not in ("speeds", "speed_ratio", "pays", "machine")}
+    same = {key: value for key, value in report.items() if key not in ("speeds", "speed_ratio", "pays", "machine")}
+    return same | {"calibration": {key: value for key, value in report["calibration"].items() if key != "cached"}}
 
 
 def video_wanted(work: Work) -> bool:

@@ -18,7 +18,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::paragon_arch.errors.ParagonWarning"),  # about the odd networks of the tests
 ]
 SIZED = ("v2-hybrid-attn-window", "v2-dualpath-rgbgate")
-"""Their windows depend on the image's size, so an ONNX graph is for one size."""
+"""Exported for images of one size, the others for any."""
 OURS = {"load_model", "fuse_model", "calibrate_model", "upscale_image", "export_onnx", "model_info"}
 
 

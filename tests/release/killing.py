@@ -2,7 +2,8 @@
 
     python -m tests.release.killing 50
 
-Each release runs in a fork of this process, which has imported everything, so that moments are spread over the work.
+Each release makes FP32 and FP16, every fifth INT8, too. It runs in a fork of this process, which has imported
+everything, so that moments are spread over the work.
 """
 
 from __future__ import annotations
@@ -28,6 +29,11 @@ for _name in ("onnx", "onnxruntime", "onnxslim"):
     require(_name, "the test")
 
 
+EVERY = 5
+"""Every so many releases, one makes INT8, which takes `INT8_LASTS` times as long."""
+INT8_LASTS = 3
+
+
 def pictures(folder: Path, count: int = 2, side: int = 48) -> Path:
     """A folder of small pictures with edges."""
     folder.mkdir(exist_ok=True)
@@ -37,13 +43,15 @@ def pictures(folder: Path, count: int = 2, side: int = 48) -> Path:
     return folder
 
 
-def settings(folder: Path, output: Path) -> ReleaseSettings:
+def settings(folder: Path, output: Path, *, int8: bool = False) -> ReleaseSettings:
     """A small release, without speeds: their memory is tested elsewhere."""
     path = folder / "2x_tiny.safetensors"
     if not path.exists():
         checkpoint(path)
         pictures(folder / "pictures")
-    return ReleaseSettings(path, output, pictures=(folder / "pictures",), speed=False)
+        pictures(folder / "calibration", count=4, side=72)
+    calibration = (folder / "calibration",) if int8 else ()
+    return ReleaseSettings(path, output, pictures=(folder / "pictures",), calibration=calibration, speed=False)
 
 
 def start(chosen: ReleaseSettings) -> int:
@@ -92,12 +100,16 @@ def main(count: int) -> int:
     generator = random.Random(0)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        began = time.monotonic()
-        assert finish(start(settings(folder, folder / "whole"))) == 0
-        duration, expected, killed = time.monotonic() - began, content(folder / "whole"), 0
+        os.environ["PARAGONSR_CACHE"] = str(folder / "cache")
+        assert finish(start(settings(folder, folder / "whole", int8=True))) == 0
+        whole = {True: content(folder / "whole")}
+        began, killed = time.monotonic(), 0
+        assert finish(start(settings(folder, folder / "plain"))) == 0
+        duration, whole[False] = time.monotonic() - began, content(folder / "plain")
         for index in range(count):
-            chosen = settings(folder, folder / f"killed{index}")
-            killed += kill_and_repeat(chosen, generator.uniform(0, duration))
+            int8 = index % EVERY == 0
+            chosen, expected = settings(folder, folder / f"killed{index}", int8=int8), whole[int8]
+            killed += kill_and_repeat(chosen, generator.uniform(0, duration * (INT8_LASTS if int8 else 1)))
             found = content(chosen.output)
             wrong = [key for key in expected.keys() | found.keys() if expected.get(key) != found.get(key)]
             assert not wrong, f"release {index} differs in {wrong}"

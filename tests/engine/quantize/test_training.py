@@ -32,6 +32,9 @@ from paragon_engine.quantize.fake import FakeQuantConv2d, enable, fakes, round_a
 from paragon_engine.quantize.loss import runner
 from paragon_engine.quantize.pictures import pairs, to_image
 from paragon_engine.quantize.source import same_up_to_gain
+from training.config import ModelConfig
+from training.export import export
+from training.network import build
 
 
 @pytest.fixture(scope="module")
@@ -141,6 +144,21 @@ def test_export_needs_no_calibration_and_computes_what_training_simulated(
         plain = network(leaves[:1]).numpy()
     found = runner(out.read_bytes())(leaves[:1].numpy())
     assert np.abs(found - expected).mean() < 0.01 * np.abs(plain - expected).mean()
+
+
+def test_a_checkpoint_of_the_training_package_is_exported_without_calibrating(
+    model: Path, pictures: Path, quick: QuantizationOptions, tmp_path: Path, leaves: Tensor
+) -> None:
+    config = ModelConfig(layout="v2-release", variant="realtime", scale=2, start=str(model), qat=True)
+    network = build(config, seed=0).train()
+    optimiser = torch.optim.Adam(network.parameters(), lr=1e-4)
+    (network(leaves) - torch.nn.functional.interpolate(leaves, scale_factor=2)).abs().mean().backward()
+    optimiser.step()
+    export(network.eval(), tmp_path / "2x_qat.safetensors", overwrite=False)
+    report = quantize(tmp_path / "2x_qat.safetensors", pictures, tmp_path / "int8.onnx", options=quick)
+    assert report.method == "checkpoint"
+    assert report.calibration["crops"] == 0
+    assert {"int8"} <= {layer.precision for layer in report.layers}
 
 
 def test_training_shrinks_the_loss_of_the_shipped_model(model: Path, pictures: Path) -> None:
