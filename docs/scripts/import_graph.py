@@ -1,4 +1,4 @@
-"""Who imports whom, read from the source: nothing is imported. The pictures of docs/architecture.md are drawn from it."""
+"""Who imports whom, read from the source; nothing is imported. The pictures of docs/architecture.md come from it."""
 
 from __future__ import annotations
 
