@@ -58,7 +58,9 @@ def examples() -> list[Example]:
         text = page.read_text(encoding="utf-8")
         for language, block in fences(text):
             for line in lines(block):
-                if language in SHELL or (not language and PROGRAM.match(line) and "[" not in line and "..." not in line):
+                if language in SHELL or (
+                    not language and PROGRAM.match(line) and "[" not in line and "..." not in line
+                ):
                     found.setdefault(line, Example(line, place, mention=False))
         for span in re.findall(r"`([^`]+)`", FENCE.sub("", text)):
             line = " ".join(span.split())

@@ -8,9 +8,11 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
+from safetensors.torch import save_file  # pyright: ignore[reportUnknownVariableType]
 
+from paragon_arch.networks.v2_magic import ParagonSR2Magic
 from paragon_engine.catalog import models_folder
-from tests.engine_models import checkpoint, state
+from tests.engine_models import state
 from tests.video_files import make_video
 
 PICTURES = (".jpg", ".png", ".tif", ".webp")
@@ -28,32 +30,40 @@ def picture(path: Path, side: int = 48) -> None:
     Image.fromarray(pixels).save(path)
 
 
-def model(path: Path) -> None:
-    """A small checkpoint of the scale that its name says."""
+def model(path: Path, *, dynamic: bool = False) -> None:
+    """A small checkpoint of the scale that its name says; ``dynamic``: one whose kernels were never tracked."""
     scale = 4 if "4x" in path.name else 2
+    tensors = untracked() if dynamic else state(scale=scale)
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.suffix == ".pth":
-        torch.save({"params_ema": state(scale=scale)}, path)
+        torch.save({"params_ema": tensors}, path)
     else:
-        checkpoint(path, scale=scale)
+        save_file(tensors, path)
 
 
-def provide(folder: Path, arguments: list[str], graph: Path) -> None:
+def untracked() -> dict[str, torch.Tensor]:
+    """State dict of a small v2-magic network that has not been trained."""
+    shape = {"num_feat": 16, "num_groups": 1, "num_blocks": 1, "hidden": 24, "branch": 2}
+    return ParagonSR2Magic(scale=2, alpha=1.0, **shape).state_dict()
+
+
+def provide(folder: Path, arguments: list[str], graph: Path, *, dynamic: bool = False) -> None:
     """Make every file that a command reads.
 
     Args:
         folder: where the command will run.
         arguments: the command's.
         graph: an ONNX file, copied for every name that ends so.
+        dynamic: make checkpoints whose kernels were never tracked.
     """
     previous = ""
     for argument in arguments:
         if previous not in OUTPUTS and not argument.startswith("-"):
-            _provide(folder, argument, graph)
+            _provide(folder, argument, graph, dynamic=dynamic)
         previous = argument
 
 
-def _provide(folder: Path, name: str, graph: Path) -> None:
+def _provide(folder: Path, name: str, graph: Path, *, dynamic: bool) -> None:
     path = folder / name.replace("**/", "a/").replace("*", "b")
     if name.endswith("/") or name == "photos":
         for number in range(5):
@@ -61,7 +71,7 @@ def _provide(folder: Path, name: str, graph: Path) -> None:
     elif path.suffix in PICTURES:
         picture(path)
     elif path.suffix in CHECKPOINTS:
-        model(path)
+        model(path, dynamic=dynamic)
     elif path.suffix == ".onnx":
         shutil.copyfile(graph, path)
     elif path.suffix in (".mp4", ".mkv"):
