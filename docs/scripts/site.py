@@ -1,7 +1,8 @@
 """What the site needs beyond `docs/`: pages that lie elsewhere in the repository, and links that lead there.
 
-A hook of mkdocs (see mkdocs.yml). On a code host, documents link to files outside `docs/`. Pages among them become pages
-of the site, workflows and pictures are copied, and links to source code, which the site does not have, become plain text.
+A hook of mkdocs (see mkdocs.yml). On a code host, documents link to files outside `docs/`. Pages among them become
+pages of the site, workflows and pictures are copied, and links to source code, which is not in the site, become plain
+text.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import re
 from pathlib import Path, PurePosixPath
 from posixpath import normpath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mkdocs.config.defaults import MkDocsConfig
@@ -26,6 +27,9 @@ PAGES = {
 """Single pages outside `docs/`, and where they are in the site. The site's own home stands for the README."""
 FOLDERS = {"models": "*.md", "web/docs": "*.md", "example_workflows": "*.*"}
 """Folders outside `docs/` of which such files are in the site, in a folder of the same last name."""
+SECTIONS = {"Help pages of the nodes": "nodes", "Model cards": "models"}
+"""Titles in the navigation for folders of pages, whose titles are their headings."""
+TRUST = {"Reliability": "reliability.md", "Security": "security.md", "Licences": "licences.md"}
 BENCHMARKS = "benchmarks.md"
 NOT_MEASURED = """\
 # Benchmarks
@@ -43,6 +47,18 @@ def places() -> dict[str, str]:
             found[f"{folder}/{file.name}"] = f"{PurePosixPath(folder).name}/{file.name}"
     # web/docs would be `docs/`
     return {name: place.replace("docs/", "nodes/") for name, place in found.items()}
+
+
+def on_config(config: MkDocsConfig) -> MkDocsConfig:
+    """Add the pages whose names are not known before to the navigation, and those that need not be there."""
+    known = places().values()
+    nav: Any = config.nav
+    for title, folder in SECTIONS.items():
+        nav.append({title: [place for place in known if place.startswith(f"{folder}/") and place.endswith(".md")]})
+    trust = [{title: place} for title, place in TRUST.items() if place in known or (ROOT / "docs" / place).is_file()]
+    if trust:
+        nav.append({"Trust": trust})
+    return config
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:

@@ -52,7 +52,7 @@ EXIT_CODES = {
 Run = Callable[[str], None]
 
 
-class Stopped(Exception):
+class StoppedError(Exception):
     """The arguments were taken; the work is not done."""
 
 
@@ -151,7 +151,7 @@ def test_scoring_runs(example: Example, scratch: Path, capsys: pytest.CaptureFix
 
 
 def stop(*_: Any, **__: Any) -> NoReturn:
-    raise Stopped
+    raise StoppedError
 
 
 @cases("python -m training fit", "python -m training export", "torchrun")
@@ -162,7 +162,7 @@ def test_training_command_is_taken(example: Example, monkeypatch: pytest.MonkeyP
     for name in ("fit", "restore"):  # everything before, reading the recipe included, is done
         monkeypatch.setattr(f"training.__main__.{name}", stop)
     monkeypatch.chdir(ROOT)
-    with pytest.raises(Stopped):
+    with pytest.raises(StoppedError):
         train(words)
 
 
@@ -174,13 +174,13 @@ def test_module_takes_its_arguments(example: Example, monkeypatch: pytest.Monkey
 
     def parse(self: argparse.ArgumentParser, args: Any = None, namespace: Any = None) -> NoReturn:
         original(self, args, namespace)
-        raise Stopped
+        raise StoppedError
 
     original = argparse.ArgumentParser.parse_args
     monkeypatch.setattr(argparse.ArgumentParser, "parse_args", parse)
     for first in alternatives:
         monkeypatch.setattr(sys, "argv", [module, *first, *rest[1:]])
-        with pytest.raises(Stopped):
+        with pytest.raises(StoppedError):
             runpy.run_module(module, run_name="__main__")
 
 

@@ -71,7 +71,7 @@ def test_arrows_inside_a_package_are_the_imports(package: str) -> None:
             if isinstance(node, ast.ImportFrom) and node.level:
                 parent = place[:-1][: len(place) - node.level]
                 targets = [(*parent, *(node.module or "").split("."), alias.name) for alias in node.names]
-                heads = [tuple(part for part in target if part)[0] for target in targets]
+                heads = [next(part for part in target if part) for target in targets]
                 own = package if place == ("__init__",) else place[0]
                 found |= {(own, head) for head in heads if own != head and _is_unit(package, head)}
     assert drawn(f"architecture-{package.removeprefix('paragon_')}.svg") == found
