@@ -9,7 +9,7 @@ from typing import Any
 
 import paragon_arch
 from paragon_arch import ParagonModelDescriptor
-from paragon_arch.errors import InvalidOptionError, OutputError, OutputExistsError
+from paragon_arch.errors import InvalidOptionError, OutputExistsError
 from paragon_arch.files.atomic import atomic_path
 from paragon_arch.networks.base import SRNetwork
 
@@ -20,6 +20,7 @@ from .artefacts import Artefact, file_sha256, graph_artefact, network_artefact
 from .facts import Credits, date_of, file_name, model_facts, parity_facts, stem_of, with_prefix
 from .half import half_graph
 from .pictures import PictureSet, centre, fit_channels, odd_inputs, photographs, reduced, resized_inputs
+from .staging import make_folder
 from .verify import LIMITS, Limits, Verification, verify
 
 PRECISIONS: list[Precision] = ["fp32", "fp16"]
@@ -183,7 +184,7 @@ def export_checkpoint(
 
     Args:
         path: checkpoint, fused or not.
-        folder: exists; gets ``<stem>_op<N>_fp32.onnx`` and ``..._fp16.onnx``.
+        folder: made if it is not there; gets ``<stem>_op<N>_fp32.onnx`` and ``..._fp16.onnx``.
         options: None for the defaults.
         pictures: to verify on; None for generated ones.
         accept_identity: as for `paragon_arch.fuse`.
@@ -201,6 +202,7 @@ def export_checkpoint(
     options = options or ExportOptions()
     refuse_targets(path, folder, options, overwrite=overwrite)
     source = open_source(path, accept_identity=accept_identity, device=device, **overrides)
+    make_folder(folder)  # before the work, but not for a checkpoint that cannot be opened
     exports = export_all(source, options, pictures or photographs(), progress=progress)
     for item in exports:
         if item.verification.passed:
@@ -213,10 +215,8 @@ def refuse_targets(path: Path, folder: Path, options: ExportOptions, *, overwrit
     """Refuse existing outputs before the work.
 
     Raises:
-        OutputError: the folder does not exist, or a file exists and is not to be replaced.
+        OutputExistsError: a file exists and is not to be replaced.
     """
-    if not folder.is_dir():
-        raise OutputError(f"{folder}: there is no such folder; create it first")
     opset = usable_opset(options.opset)
     for precision in options.precisions:
         target = folder / file_name(stem_of(path), opset=opset, precision=precision, video=options.video)

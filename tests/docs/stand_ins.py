@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -33,8 +34,8 @@ def picture(path: Path, side: int = 48) -> None:
 def model(path: Path, *, dynamic: bool = False) -> None:
     """A small checkpoint of the scale that its name says; ``dynamic``: one whose kernels were never tracked."""
     scale = 4 if "4x" in path.name else 2
-    tensors = untracked() if dynamic else state(scale=scale)
     path.parent.mkdir(parents=True, exist_ok=True)
+    tensors = untracked() if dynamic else state(scale=scale)
     if path.suffix == ".pth":
         torch.save({"params_ema": tensors}, path)
     else:
@@ -42,9 +43,10 @@ def model(path: Path, *, dynamic: bool = False) -> None:
 
 
 def untracked() -> dict[str, torch.Tensor]:
-    """State dict of a small v2-magic network that has not been trained."""
-    shape = {"num_feat": 16, "num_groups": 1, "num_blocks": 1, "hidden": 24, "branch": 2}
-    return ParagonSR2Magic(scale=2, alpha=1.0, **shape).state_dict()
+    """State dict of a small v2-magic network that has not been trained, with a hint about its scale."""
+    shape: dict[str, Any] = {"num_feat": 16, "num_groups": 1, "num_blocks": 1, "hidden": 24, "branch": 2}
+    hint = {"paragonsr_hint.scale": torch.tensor(2, dtype=torch.int32)}
+    return ParagonSR2Magic(scale=2, alpha=1.0, **shape).state_dict() | hint
 
 
 def provide(folder: Path, arguments: list[str], graph: Path, *, dynamic: bool = False) -> None:

@@ -111,7 +111,9 @@ def options(name: str) -> set[str]:
 @cases("paragonsr", "python -m deploy")
 def test_command_of_ours_runs(example: Example, scratch: Path, graph: Path) -> None:
     words = arguments(example)
-    if example.mention and not parses(words):  # "the command `paragonsr fuse` ...": it and its options exist
+    if example.mention and (
+        len(words) < 2 or not parses(words)
+    ):  # "the command `paragonsr fuse` ...": it and its options exist
         assert {word for word in words[1:] if word.startswith("-")} <= (options(words[0]) if words else set())
         return
     if words[0] == "chainner":  # tests/chainner runs it; here no chaiNNer is found
