@@ -9,7 +9,7 @@ from typing import Any
 
 import paragon_arch
 from paragon_arch import ParagonModelDescriptor
-from paragon_arch.errors import InvalidOptionError, OutputExistsError
+from paragon_arch.errors import InvalidOptionError, OutputError, OutputExistsError
 from paragon_arch.files.atomic import atomic_path
 from paragon_arch.networks.base import SRNetwork
 

@@ -18,7 +18,7 @@ from tests.video_files import make_video
 
 PICTURES = (".jpg", ".png", ".tif", ".webp")
 CHECKPOINTS = (".safetensors", ".pth")
-OUTPUTS = ("-o", "--output", "--json", "--markdown", "--plot", "--report", "--trained", "--saveEngine")
+OUTPUTS = ("-o", "--output", "--markdown", "--plot", "--report", "--trained", "--saveEngine")
 """Options whose values are written, not read."""
 MANIFEST = '[defaults]\nauthor = "Jane Doe"\n\n[[model]]\ncheckpoint = "2x_model.safetensors"\n'
 
@@ -31,9 +31,8 @@ def picture(path: Path, side: int = 48) -> None:
     Image.fromarray(pixels).save(path)
 
 
-def model(path: Path, *, dynamic: bool = False) -> None:
-    """A small checkpoint of the scale that its name says; ``dynamic``: one whose kernels were never tracked."""
-    scale = 4 if "4x" in path.name else 2
+def model(path: Path, *, scale: int = 2, dynamic: bool = False) -> None:
+    """A small checkpoint; ``dynamic``: one whose kernels were never tracked."""
     path.parent.mkdir(parents=True, exist_ok=True)
     tensors = untracked() if dynamic else state(scale=scale)
     if path.suffix == ".pth":
@@ -58,14 +57,15 @@ def provide(folder: Path, arguments: list[str], graph: Path, *, dynamic: bool = 
         graph: an ONNX file, copied for every name that ends so.
         dynamic: make checkpoints whose kernels were never tracked.
     """
-    previous = ""
+    previous, words = "", " ".join(arguments)
+    models = {"dynamic": dynamic, "scale": 4 if "4x" in words or "--scale 4" in words else 2}
     for argument in arguments:
         if previous not in OUTPUTS and not argument.startswith("-"):
-            _provide(folder, argument, graph, dynamic=dynamic)
+            _provide(folder, argument, graph, models)
         previous = argument
 
 
-def _provide(folder: Path, name: str, graph: Path, *, dynamic: bool) -> None:
+def _provide(folder: Path, name: str, graph: Path, models: dict[str, Any]) -> None:
     path = folder / name.replace("**/", "a/").replace("*", "b")
     if name.endswith("/") or name == "photos":
         for number in range(5):
@@ -73,7 +73,7 @@ def _provide(folder: Path, name: str, graph: Path, *, dynamic: bool) -> None:
     elif path.suffix in PICTURES:
         picture(path)
     elif path.suffix in CHECKPOINTS:
-        model(path, dynamic=dynamic)
+        model(path, **models)
     elif path.suffix == ".onnx":
         shutil.copyfile(graph, path)
     elif path.suffix in (".mp4", ".mkv"):
