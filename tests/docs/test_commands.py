@@ -11,7 +11,7 @@ import re
 import runpy
 import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -45,12 +45,12 @@ SHORTER = [
     ("--width (7680|3840) --height (4320|2160)", "--width 192 --height 108"),
 ]
 """What only makes a run longer, as (pattern, replacement)."""
+HEAVY = ("release", "export", "quantize", "benchmark")
 EXIT_CODES = {
     "paragonsr engine": 5,  # no TensorRT here: the commands are printed, as the page says
     "paragonsr engine --check": 3,  # the stand-in is no engine
 }
 """Where success needs what this machine lacks."""
-Run = Callable[[str], None]
 
 
 class StoppedError(Exception):
@@ -109,7 +109,25 @@ def options(name: str) -> set[str]:
     return {option for action in actions._group_actions[0].choices[name]._actions for option in action.option_strings}
 
 
-@cases("paragonsr", "python -m deploy")
+def with_weights() -> Iterator[Any]:
+    """All commands of ours; those that take long are run by `-m exhaustive`, but for the first of their kind."""
+    seen = {"release"}  # tests/release runs it
+    for item in EXAMPLES:
+        if item.line.startswith(("paragonsr", "python -m deploy")):
+            words = [*arguments(item), ""]
+            light = words[0] not in HEAVY or len(words) < 3 or {"--dry-run", "--list"} & set(words)
+            marks = [] if light or words[0] not in seen else [pytest.mark.exhaustive]
+            if not light:
+                seen.add(words[0])
+            yield pytest.param(item, id=item.line, marks=marks)
+
+
+@cases("paragonsr", "python -m deploy", mention=False)
+def test_command_of_ours_is_taken(example: Example) -> None:
+    assert parses(arguments(example)) or "--help" in example.line
+
+
+@pytest.mark.parametrize("example", with_weights())
 def test_command_of_ours_runs(example: Example, scratch: Path, graph: Path) -> None:
     words = arguments(example)
     if example.mention and (len(words) < 2 or not parses(words)):  # "`paragonsr fuse` makes ...": what is named exists
@@ -171,7 +189,8 @@ def test_training_command_is_taken(example: Example, monkeypatch: pytest.MonkeyP
 def test_module_takes_its_arguments(example: Example, monkeypatch: pytest.MonkeyPatch) -> None:
     """They measure for minutes to hours, or download."""
     module, *rest = arguments(example)[1:]
-    alternatives = [[word] for word in rest[0].split("|")] if rest else [[]]  # "images|frames": each of them
+    # "images|frames": each of them
+    alternatives: list[list[str]] = [[word] for word in rest[0].split("|")] if rest else [[]]
 
     def parse(self: argparse.ArgumentParser, args: Any = None, namespace: Any = None) -> NoReturn:
         original(self, args, namespace)

@@ -6,6 +6,7 @@ import ast
 import json
 import re
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -114,9 +115,21 @@ def test_api_page_has_every_public_name() -> None:
 
 
 def test_benchmark_page_is_made_from_its_data() -> None:
-    row = {"form": "inference", "backend": "torch", "median": 0.5, "fastest": 0.4, "runs": 3, "prepare": 0.1}
+    row: dict[str, Any] = {
+        "form": "inference",
+        "backend": "torch",
+        "median": 0.5,
+        "fastest": 0.4,
+        "runs": 3,
+        "prepare": 0.1,
+    }
     row |= {"peak": None, "difference": 0.0, "ratio": 1.0, "against_graph": None, "gemm_share": 0.5, "copy_share": None}
-    data = {"machine": {"processor": "P", "system": "S"}, "device": "cpu", "threads": 1, "date": "2026-01-01"}
+    data: dict[str, Any] = {
+        "machine": {"processor": "P", "system": "S"},
+        "device": "cpu",
+        "threads": 1,
+        "date": "2026-01-01",
+    }
     data |= {"versions": {"torch": torch.__version__}, "ceilings": {"gemm": 1e9, "copy": 1e9}}
     data["cases"] = [{"model": "v2 tiny", "size": 64, "rows": [row], "failed": {"openvino": "is missing"}}]
     document, plot = page(json.dumps(data))
