@@ -41,6 +41,7 @@ SHORTER = [
     ("paragonsr quantize (?=.)", "paragonsr quantize --samples 2 --crop 32 --size 32 --runs 3 "),
     ("--size 256 --size 512", "--size 32 --runs 3"),
     (r"(paragonsr benchmark(?!.*--(list|size)).*)", r"\1 --size 32 --runs 3"),
+    ("--size 720x1280", "--size 24x32"),
     ("--width 1920", "--width 96"),
     ("--width (7680|3840) --height (4320|2160)", "--width 192 --height 108"),
 ]
@@ -127,7 +128,7 @@ def test_command_of_ours_is_taken(example: Example) -> None:
     assert parses(arguments(example)) or "--help" in example.line
 
 
-@pytest.mark.parametrize("example", with_weights())
+@pytest.mark.parametrize("example", list(with_weights()))
 def test_command_of_ours_runs(example: Example, scratch: Path, graph: Path) -> None:
     words = arguments(example)
     if example.mention and (len(words) < 2 or not parses(words)):  # "`paragonsr fuse` makes ...": what is named exists
