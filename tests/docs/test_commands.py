@@ -7,8 +7,8 @@ arguments, the files that it names exist, the extras that it installs are declar
 from __future__ import annotations
 
 import argparse
+import importlib
 import re
-import runpy
 import shlex
 import sys
 from collections.abc import Iterator
@@ -202,7 +202,8 @@ def test_module_takes_its_arguments(example: Example, monkeypatch: pytest.Monkey
     for first in alternatives:
         monkeypatch.setattr(sys, "argv", [module, *first, *rest[1:]])
         with pytest.raises(StoppedError):
-            runpy.run_module(module, run_name="__main__")
+            # imported by another test already, it would run twice and warn
+            importlib.import_module(module).main()
 
 
 @cases("python -m pip", "pip install", "PYTHON -m pip")
