@@ -13,7 +13,7 @@ import torch
 from paragon_arch.files.atomic import atomic_path
 from paragon_arch.layouts import LAYOUTS
 from paragon_arch.networks.base import SRNetwork
-from paragon_engine.benchmark import Options, Report, as_json, benchmark, markdown, svg
+from paragon_engine.benchmark import Options, Report, as_json, benchmark, from_json, markdown, svg
 from paragon_engine.progress import TerminalProgress
 
 from .reference import reference_form
@@ -78,11 +78,16 @@ def main() -> None:
     progress.finish()
     report = reports[0]
     report.cases = [case for part in reports for case in part.cases]
-    write(args.output / DATA, as_json(report))
-    write(args.output / PLOT, svg(report))
-    write(
-        args.output / DOCUMENT, markdown(report, plot="images/benchmarks.svg", command="python -m benchmarks.run_all")
-    )
+    data = as_json(report)
+    document, plot = page(data)
+    for path, text in ((DATA, data), (PLOT, plot), (DOCUMENT, document)):
+        write(args.output / path, text)
+
+
+def page(data: str) -> tuple[str, str]:
+    """The document and its plot, from what `DATA` holds."""
+    report = from_json(data)
+    return markdown(report, plot="images/benchmarks.svg", command="python -m benchmarks.run_all"), svg(report)
 
 
 def write(path: Path, text: str) -> None:

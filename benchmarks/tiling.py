@@ -19,6 +19,7 @@ from spandrel import ImageModelDescriptor
 from torch import Tensor
 
 import paragon_arch
+from docs.scripts.blocks import with_block
 from paragon_arch.files.atomic import atomic_path
 from paragon_arch.layouts import LAYOUTS, Layout
 from paragon_engine.backends.model import with_backend
@@ -202,10 +203,8 @@ def main() -> None:
 def put(name: str, table: str) -> None:
     """Replace the table between the document's markers of this name."""
     text = DOCUMENT.read_text(encoding="utf-8")
-    before, _, rest = text.partition(f"<!-- {name} -->")
-    _, _, after = rest.partition(f"<!-- end of {name} -->")
     with atomic_path(DOCUMENT, overwrite=True) as temp:
-        temp.write_text(f"{before}<!-- {name} -->\n{table}\n<!-- end of {name} -->{after}", encoding="utf-8")
+        temp.write_text(with_block(text, name, table), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
+from typing import Any
+
+from paragon_arch.errors import InvalidOptionError
 
 from .run import Case, Report, Row
 
@@ -13,6 +16,20 @@ HEADER = ("form", "backend", "ms", "speed-up", "vs. its graph", "peak MB", "of G
 def as_json(report: Report) -> str:
     """Everything that was measured; seconds, bytes, and operations or bytes per second."""
     return json.dumps(asdict(report), indent=1) + "\n"
+
+
+def from_json(text: str) -> Report:
+    """What `as_json` wrote.
+
+    Raises:
+        InvalidOptionError: it is something else.
+    """
+    try:
+        data: dict[str, Any] = json.loads(text)
+        cases = [Case(**(case | {"rows": [Row(**row) for row in case["rows"]]})) for case in data["cases"]]
+        return Report(**(data | {"cases": cases}))
+    except (ValueError, KeyError, TypeError) as error:
+        raise InvalidOptionError(f"not a report of the benchmark: {error!r}") from error
 
 
 def cells(row: Row) -> tuple[str, ...]:

@@ -51,8 +51,8 @@ PASSES = (
     Pass("mish_rational", memory.mish_rational, ("eager",)),
     Pass("in_place", memory.in_place, ("eager",)),
     Pass("row_bands", bands.row_bands, ("eager",)),
-    Pass("whole_filters", memory.whole_filters, ("eager",)),
     Pass("strided_shuffle", memory.strided_shuffle, ("eager",)),
+    Pass("whole_filters", memory.whole_filters, ("eager",)),
     Pass("channels_last", memory.channels_last, ("eager",)),
 )
 """In the order of application, which is fixed: later passes match what earlier ones leave."""

@@ -22,6 +22,7 @@ from paragon_arch.files.atomic import atomic_path
 from ..onnx_export import properties, read_graph
 from ..packages import installed, require, version
 from ..progress import log
+from .staging import make_folder
 
 INSTALL_HINT = "pip install tensorrt (NVIDIA GPU and driver needed), then run this command again"
 WORKSPACE = 4 << 30
@@ -129,7 +130,7 @@ def build_engine(
 
     Args:
         path: ONNX file.
-        folder: the cache; gets ``<stem>_<key>.engine`` and the same name with ``.json``.
+        folder: the cache, made if it is not there; gets ``<stem>_<key>.engine`` and the same name with ``.json``.
         profile: sizes; None for the default.
         rebuild: build it even if it is there.
 
@@ -149,6 +150,7 @@ def build_engine(
     if not rebuild and target.is_file() and target.with_suffix(".json").is_file():
         check_engine(target)
         return target, False
+    make_folder(folder)  # before the minutes of building
     plan = _build(graph, profile)
     with atomic_path(target, overwrite=True) as temp:
         temp.write_bytes(plan)

@@ -30,6 +30,7 @@ from .artefacts import Artefact, file_sha256, graph_artefact, network_artefact
 from .facts import Credits, date_of, file_name, model_facts, parity_facts, stem_of, with_prefix
 from .half import half_graph
 from .pictures import PictureSet, centre, fit_channels, odd_inputs, photographs, reduced, resized_inputs
+from .staging import make_folder
 from .verify import LIMITS, Limits, Verification, verify
 
 PRECISIONS: list[Precision] = ["fp32", "fp16"]
@@ -203,7 +204,7 @@ def export_checkpoint(
 
     Args:
         path: checkpoint, fused or not.
-        folder: exists; gets ``<stem>_op<N>_fp32.onnx`` and ``..._fp16.onnx``.
+        folder: made if it is not there; gets ``<stem>_op<N>_fp32.onnx`` and ``..._fp16.onnx``.
         options: None for the defaults.
         pictures: to verify on; None for generated ones.
         accept_identity: as for `paragon_arch.fuse`.
@@ -221,6 +222,7 @@ def export_checkpoint(
     options = options or ExportOptions()
     refuse_targets(path, folder, options, overwrite=overwrite)
     source = open_source(path, accept_identity=accept_identity, device=device, **overrides)
+    make_folder(folder)  # before the work, but not for a checkpoint that cannot be opened
     exports = export_all(source, options, pictures or photographs(), progress=progress)
     for item in exports:
         if item.verification.passed:
@@ -233,10 +235,10 @@ def refuse_targets(path: Path, folder: Path, options: ExportOptions, *, overwrit
     """Refuse existing outputs before the work.
 
     Raises:
-        OutputError: the folder does not exist, or a file exists and is not to be replaced.
+        OutputError: the folder is a file, or a file exists and is not to be replaced.
     """
-    if not folder.is_dir():
-        raise OutputError(f"{folder}: {'is a file' if folder.exists() else 'there is no such folder'}; name a folder")
+    if folder.exists() and not folder.is_dir():
+        raise OutputError(f"{folder}: is a file; name a folder")
     opset = usable_opset(options.opset)
     for precision in options.precisions:
         target = folder / file_name(stem_of(path), opset=opset, precision=precision, video=options.video)

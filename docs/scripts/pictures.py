@@ -1,0 +1,66 @@
+"""The pictures of docs/architecture.md, drawn from the code's imports. Made by ``python -m docs.scripts.generate``."""
+
+from __future__ import annotations
+
+from .draw_graph import svg
+from .import_graph import LIBRARIES, PROGRAMS, Edges, edges, inside, top
+
+REPOSITORY = {
+    "nodes": "nodes for ComfyUI",
+    "paragon_chainner": "nodes and installer for chaiNNer",
+    "deploy": "the command line paragonsr",
+    "training": "training loop, recipes, losses",
+    "benchmarks": "measurements of the documents",
+    "paragon_engine": "runs models: tiles, backends, files, jobs",
+    "paragon_arch": "opens models: checkpoints, layouts, networks",
+}
+ENGINE = {
+    "release": "export, verify, release",
+    "video": "videos, frame by frame",
+    "jobs": "folders, shards, clusters",
+    "benchmark": "measuring in turns",
+    "quantize": "INT8 and FP8",
+    "model_source": "opens a model for a job",
+    "upscale": "one picture, size, alpha",
+    "tiling": "exact tiles, memory",
+    "backends": "PyTorch, ONNX Runtime, OpenVINO",
+    "inference": "networks rebuilt for speed",
+    "onnx_export": "ONNX graphs",
+    "pictures": "image files, colour, metadata",
+    "progress": "progress, cancelling",
+    "packages": "optional packages",
+    "devices": "CPU, GPU",
+    "metrics": "PSNR, SSIM",
+}
+ARCH = {
+    "paragon_arch": "public names",
+    "api": "load, save, fuse, inspect",
+    "spandrel_support": "spandrel's Architecture classes",
+    "loading": "checkpoint to network",
+    "building": "layout and values to network",
+    "fusion": "fuses a copy and checks it",
+    "inspection": "what was found, as data",
+    "resolve": "values that files do not store",
+    "probe": "measures the scale",
+    "dead_leaves": "generated test pictures",
+    "tracked": "flags of tracked kernels",
+    "files": "safe reading, atomic writing",
+    "layouts": "recognition, variants",
+    "networks": "the nn.Modules",
+    "errors": "the exception tree",
+}
+
+
+def graphs() -> dict[str, tuple[Edges, dict[str, str], str]]:
+    """For each picture's file name: its graph, the words in its boxes, and its title."""
+    engine, arch = ("paragon_engine",), ("paragon_arch",)
+    return {
+        "architecture.svg": (edges(PROGRAMS + LIBRARIES, top), REPOSITORY, "Imports between the packages"),
+        "architecture-engine.svg": (edges(engine, inside(engine[0])), ENGINE, "Imports inside paragon_engine"),
+        "architecture-arch.svg": (edges(arch, inside(arch[0])), ARCH, "Imports inside paragon_arch"),
+    }
+
+
+def pictures() -> dict[str, str]:
+    """The SVG of each file name."""
+    return {name: svg(*parts) for name, parts in graphs().items()}
