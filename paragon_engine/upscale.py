@@ -244,15 +244,15 @@ def upscale_file(
     write_image(result, target, options, overwrite=overwrite)
 
 
-def refuse_existing(source: Path, target: Path, *, overwrite: bool) -> None:
-    """Refuse an output that would replace something.
+def refuse_existing(source: Path | None, target: Path, *, overwrite: bool) -> None:
+    """Refuse an output that would replace something; the source is None where it is no file.
 
     Raises:
         OutputExistsError: it is the input itself, or it exists and ``overwrite`` is False.
     """
     if not target.exists():
         return
-    if source.exists() and target.samefile(source):
+    if source is not None and source.exists() and target.samefile(source):
         raise OutputExistsError(f"{target}: the output would replace its own input; give another name")
     if not overwrite:
         raise OutputExistsError(f"{target}: exists already; give another name or allow overwriting")

@@ -12,12 +12,16 @@ from PIL import Image
 from torch import Tensor
 
 import paragon_arch
+from paragon_arch.dead_leaves import dead_leaves
 from paragon_arch.networks.base import SRNetwork
 from paragon_arch.networks.dynamic import TrackedTransformer
 from paragon_arch.networks.v2_magic import ParagonSR2Magic
 from tests.engine.exact_models import NETWORKS, build
 
 Levels = NDArray[np.int16]
+
+SHIPPED = Path(__file__).resolve().parents[2] / "models" / "2x-ParagonSR2-Realtime-v1.safetensors"
+"""A trained model."""
 
 
 def picture(width: int, height: int, *, transparent: bool = False, seed: int = 0) -> Image.Image:
@@ -29,6 +33,19 @@ def picture(width: int, height: int, *, transparent: bool = False, seed: int = 0
         distance = np.hypot(rows - height / 2, columns - width / 2) / min(height, width)
         channels.append(np.clip(3 - 8 * distance, 0, 1) * 255)
     return Image.fromarray(np.stack(channels, axis=-1).astype(np.uint8))
+
+
+def scene(seed: int) -> Image.Image:
+    """What is like a photograph to a network."""
+    return Image.fromarray(dead_leaves(96, seed)[0].permute(1, 2, 0).mul(255).round().byte().numpy())
+
+
+def scenes(folder: Path) -> Path:
+    """Four pictures to calibrate on; returns their folder."""
+    folder.mkdir()
+    for seed in range(4):
+        scene(seed).save(folder / f"{seed}.png")
+    return folder
 
 
 def network(name: str) -> SRNetwork:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
@@ -23,6 +24,7 @@ from paragon_chainner.nodes import NODES
 from paragon_chainner.pictures import to_picture
 from paragon_engine.pictures import Picture
 from paragon_engine.tiling import upscale_tensor
+from tests.chainner.real_models import SHIPPED, scenes
 from tests.chainner.real_models import network as layout_network
 from tests.chainner.standin_host import Context, Host, inside_chainner
 from tests.engine_models import checkpoint, descriptor
@@ -264,7 +266,7 @@ class TestExport:
         pytest.importorskip("onnxruntime")
         before = weights(model)
         kind = choices(host, "export_onnx", 1)
-        exported, text = host.run("export_onnx", model, kind(precision), 18, False, 1, 1)
+        exported, text = host.run("export_onnx", model, kind(precision), 18, False, 1, 1, None)
         assert unchanged(model, before)
         assert len(exported.bytes) > 1000
         assert precision.upper() in text
@@ -272,12 +274,25 @@ class TestExport:
     def test_windows_by_the_size_of_the_image_need_one_size(self, host: Host) -> None:
         fp32, model = choices(host, "export_onnx", 1).FP32, load("v2-hybrid-attn-window")
         with pytest.raises(InvalidOptionError, match="Fixed Size"):
-            host.run("export_onnx", model, fp32, 18, False, 64, 48)
-        assert "largest difference" in host.run("export_onnx", model, fp32, 18, True, 64, 48)[1]
+            host.run("export_onnx", model, fp32, 18, False, 64, 48, None)
+        assert "largest difference" in host.run("export_onnx", model, fp32, 18, True, 64, 48, None)[1]
+
+    def test_int8_is_calibrated_and_measured(self, host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        pytest.importorskip("onnxruntime.quantization")
+        monkeypatch.setenv("PARAGONSR_CACHE", str(tmp_path / "cache"))
+        model, int8, context = paragon_arch.load(SHIPPED), choices(host, "export_onnx", 1).INT8, Context()
+        values = (model, int8, None, None, None, None, scenes(tmp_path / "scenes"))
+        exported, text = host.run("export_onnx", *values, context=context)
+        assert b"QuantizeLinear" in exported.bytes
+        assert float(re.findall(r"(\d+) % of the work", text)[0]) > 50
+        assert float(re.findall(r"([0-9.]+) dB", text)[0]) <= 0.25
+        assert context.progress == sorted(context.progress)
+        with pytest.raises(import_module("api").Aborted):
+            host.run("export_onnx", *values, context=Context(abort_after=3))
 
     def test_fp16_with_norms_over_the_whole_image(self, host: Host) -> None:
         model = load("v1-pixelshuffle")
-        text = host.run("export_onnx", model, choices(host, "export_onnx", 1).FP16, 18, False, 1, 1)[1]
+        text = host.run("export_onnx", model, choices(host, "export_onnx", 1).FP16, 18, False, 1, 1, None)[1]
         assert float(text.rsplit(" ", 1)[1]) < 0.02
 
 

@@ -6,12 +6,24 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 import paragon_arch
 from paragon_arch.networks.dynamic import TrackedTransformer
 from tests.chainner.backend import Backend, Chain, Node, Output, Result
 from tests.chainner.hook_environment import Environment
-from tests.chainner.real_models import NAMES, difference, expected, levels, network, picture, save_pair
+from tests.chainner.real_models import (
+    NAMES,
+    SHIPPED,
+    difference,
+    expected,
+    levels,
+    network,
+    picture,
+    save_pair,
+    scene,
+    scenes,
+)
 
 pytestmark = [
     pytest.mark.chainner,
@@ -31,6 +43,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     picture(45, 37, transparent=True).save(folder / "transparent.png")
     picture(45, 37).convert("L").save(folder / "gray.png")
     picture(900, 700).save(folder / "large.png")
+    scenes(folder / "scenes")
     (folder / "many").mkdir()
     for index in range(3):
         picture(30 + 7 * index, 26, seed=index).save(folder / "many" / f"{index}.png")
@@ -98,6 +111,25 @@ def test_every_layout_becomes_onnx(
     save(chain, upscaled["Image"], tmp_path, "out")
     run(backend, chain)
     assert difference(levels(tmp_path / "out.png"), expected(file, picture(96, 96))) <= 1
+
+
+@pytest.mark.parametrize(("precision", "most"), [("fp16", 3), ("int8", 8)])
+def test_graphs_of_low_precision(backend: Backend, folder: Path, tmp_path: Path, precision: str, most: int) -> None:
+    """Saved by chaiNNer and loaded again; `most` is the largest difference from FP32 in levels."""
+    chain = backend.chain()
+    model = chain.add("pytorch:load_model", Model=SHIPPED)["Model"]
+    options = {"Calibration_Images": folder / "scenes"} if precision == "int8" else {}
+    graph = chain.add("paragonsr:export_onnx", Model=model, Precision=precision, **options)
+    chain.add("onnx:save_model", ONNX_Model=graph["ONNX Model"], Directory=tmp_path, Model_Name="graph")
+    result = run(backend, chain)
+    assert precision.upper() in result.type_of(graph, 1)
+    chain = backend.chain()
+    loaded = chain.add("onnx:load_model", ONNX_Model_File=tmp_path / "graph.onnx")
+    image = chain.add("image:load", Image_File=folder / "scenes" / "3.png")
+    upscaled = chain.add("onnx:upscale_image", Image=image["Image"], Model=loaded["Model"], Tile_Size=-1)
+    save(chain, upscaled["Image"], tmp_path, "out")
+    run(backend, chain)
+    assert 0 < difference(levels(tmp_path / "out.png"), expected(SHIPPED, scene(3))) <= most
 
 
 def torch_of(real_environment: Environment) -> tuple[int, ...]:
@@ -171,6 +203,59 @@ def test_transparent_and_gray_images(backend: Backend, folder: Path, tmp_path: P
     if file == "transparent.png" and "paragonsr" in schema:
         assert made[37, 45, 3] == 255
         assert made[0, 0, 3] == 0
+
+
+def test_a_folder_of_models(backend: Backend, folder: Path, tmp_path: Path) -> None:
+    """Every layout by the iterator over model files; fused and unfused give the same picture."""
+    files = [file for name in NAMES for file in save_pair(folder, name)]
+    chain = backend.chain()
+    models = chain.add("pytorch:load_models", Directory=folder)
+    image = chain.add("image:load", Image_File=folder / "small.png")
+    upscaled = chain.add("pytorch:upscale_image", Image=image["Image"], Model=models["Model"], Tile_Size=-1)
+    save(chain, upscaled["Image"], tmp_path, models["Name"])
+    run(backend, chain)
+    made = {path.stem: levels(path) for path in tmp_path.glob("*.png")}
+    assert set(made) == {file.stem for file in files}
+    assert [name for name in NAMES if difference(made[name], made[f"{name}_fused"]) > 1] == []
+
+
+@pytest.mark.parametrize("form", ["params", "params_ema", "module.", "_orig_mod.", "netG."])
+def test_checkpoints_as_training_leaves_them(backend: Backend, folder: Path, tmp_path: Path, form: str) -> None:
+    file, state = tmp_path / "2x_model.pth", network("v2-release-realtime").state_dict()
+    prefix, key = (form, None) if form.endswith(".") else ("", form)
+    tensors = {f"{prefix}{name}": tensor for name, tensor in state.items()}
+    torch.save(tensors if key is None else {key: tensors}, file)
+    chain = backend.chain()
+    image = chain.add("image:load", Image_File=folder / "small.png")
+    for schema in ("pytorch:load_model", "paragonsr:load_model"):
+        model = chain.add(schema, Model=file)
+        upscaled = chain.add("pytorch:upscale_image", Image=image["Image"], Model=model["Model"], Tile_Size=-1)
+        save(chain, upscaled["Image"], tmp_path, schema.partition(":")[0])
+    run(backend, chain)
+    reference = expected(file, picture(45, 37))
+    assert [difference(levels(path), reference) <= 1 for path in tmp_path.glob("*.png")] == [True, True]
+
+
+@pytest.mark.parametrize("name", ["v2-magic", "v2-hybrid-attn-window", "v2-release-realtime", "v2-release-stream"])
+@pytest.mark.parametrize("ending", ["pth", "safetensors"])
+def test_a_fused_model_is_saved_and_loaded(
+    backend: Backend, folder: Path, tmp_path: Path, name: str, ending: str
+) -> None:
+    """By chaiNNer's own nodes, which keep nothing but tensors."""
+    file = save_pair(folder, name)[0]
+    chain = backend.chain()
+    load = chain.add("pytorch:load_model", Model=file)
+    fuse = chain.add("paragonsr:fuse_model", Model=load["Model"])
+    options = {"Directory": tmp_path, "Model_Name": "saved", "Weight_Format": ending}
+    chain.add("pytorch:save_model", Model=fuse["Model"], **options)
+    run(backend, chain)
+    chain = backend.chain()
+    load = chain.add("pytorch:load_model", Model=tmp_path / f"saved.{ending}")
+    image = chain.add("image:load", Image_File=folder / "small.png")
+    upscaled = chain.add("paragonsr:upscale_image", Image=image["Image"], Model=load["Model"])
+    save(chain, upscaled["Image"], tmp_path, "out")
+    run(backend, chain)
+    assert difference(levels(tmp_path / "out.png"), expected(file, picture(45, 37))) <= 1
 
 
 @pytest.mark.parametrize("schema", ["pytorch:upscale_image", "paragonsr:upscale_image"])

@@ -28,6 +28,10 @@ def EnumInput(enum: type[Enum], label: str, *, default: Enum, option_labels: dic
     return Item(label, enum.__name__, {"default": default})
 
 
+def DirectoryInput(label: str = "Directory") -> Item:
+    return Item(label, "Directory", {})
+
+
 def NumberInput(
     label: str,
     *,
