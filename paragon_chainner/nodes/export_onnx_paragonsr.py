@@ -67,6 +67,7 @@ class ParagonSRPrecision(Enum):
         ),
         groups.if_enum_group(1, ParagonSRPrecision.INT8)(
             inputs.DirectoryInput("Calibration Images")
+            .make_optional()  # chaiNNer looks for a value even where the input is hidden
             .with_id(6)
             .with_docs(
                 "A folder with a dozen or more pictures of the kind that you want to upscale, in good quality. Every"
@@ -92,7 +93,7 @@ def export_onnx_paragonsr_node(
     fixed: bool,
     width: int,
     height: int,
-    calibration: Path,
+    calibration: Path | None,
 ) -> tuple[OnnxModel, str]:
     """Return (chaiNNer's ONNX model, how far its outputs are from the model's).
 
@@ -128,7 +129,9 @@ def _exported(
     return graph, f"opset {opset}; largest difference from the model {difference:.1e}"
 
 
-def _quantised(model: ParagonModelDescriptor, calibration: Path, progress: NodeProgress) -> tuple[bytes, str]:
+def _quantised(model: ParagonModelDescriptor, calibration: Path | None, progress: NodeProgress) -> tuple[bytes, str]:
+    if calibration is None:
+        raise InvalidOptionError("INT8 needs pictures to calibrate on: choose a folder of Calibration Images")
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "model.onnx")
         report = quantize(model, calibration, file, options=QuantizationOptions(benchmark=False), progress=progress)

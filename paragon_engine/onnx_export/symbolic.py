@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from paragon_arch.networks.static_block import ATTENTION_WINDOW, SpatialAttention
 from paragon_arch.networks.v2_atd import ParagonSR2ATD
 from paragon_arch.networks.v2_dualpath_blocks import HEADS, ConvWindowAttention
-from paragon_arch.networks.windows import from_windows, pad_to_multiple, to_windows
+from paragon_arch.networks.windows import from_windows, pad_to_multiple, parts, to_windows
 
 
 def side(x: Tensor, axis: int) -> Tensor:
@@ -46,7 +46,7 @@ class SymbolicConvWindowAttention(nn.Module):
         maps = torch.cat((x, torch.ones_like(x[:, :1])), dim=1)  # the last channel is 0 in the padding
         maps = roll(pad_to_multiple(maps.permute(0, 2, 3, 1), self.window), shift)
         rows, columns = maps.shape[1], maps.shape[2]
-        q, k, v = self.qkv(maps[..., :-1].permute(0, 3, 1, 2)).permute(0, 2, 3, 1).chunk(3, dim=-1)
+        q, k, v = parts(self.qkv(maps[..., :-1].permute(0, 3, 1, 2)).permute(0, 2, 3, 1), 3, dim=-1)
         inside = to_windows(maps[..., -1:], self.window)[..., 0]
         allowed = torch.maximum(inside, (1 - single).to(x.dtype))
         q, k, v = (to_windows(part, self.window) for part in (q, k, v))

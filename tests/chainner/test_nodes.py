@@ -17,7 +17,7 @@ from torch.nn.modules import module as torch_modules
 
 import paragon_arch
 from paragon_arch import ParagonModelDescriptor
-from paragon_arch.errors import FusionError, InvalidOptionError
+from paragon_arch.errors import FusionError, InvalidOptionError, OutputExistsError
 from paragon_arch.networks.dynamic import TrackedTransformer
 from paragon_chainner.models import runnable, tile_within
 from paragon_chainner.nodes import NODES
@@ -89,7 +89,7 @@ class TestSchemata:
             assert min(ids) >= 0
             arguments = list(inspect.signature(node["run"]).parameters)
             assert len(arguments) == len(ids) + bool(node.get("node_context"))
-            assert [item.id for item in node["outputs"]] != [-1] * len(node["outputs"])
+            assert not node["outputs"] or {item.id for item in node["outputs"]} != {-1}
 
 
 class TestLoad:
@@ -140,6 +140,18 @@ class TestFuseAndInfo:
         with pytest.raises(FusionError, match="calibrate"):
             host.run("fuse_model", model, False)
         assert host.run("fuse_model", model, True)[0].report.fused
+
+
+class TestSave:
+    def test_what_the_weights_do_not_show_is_kept(self, host: Host, tmp_path: Path) -> None:
+        model = host.run("load_model", checkpoint(tmp_path / "model.safetensors"), False, 2, True, 0.25)[0]
+        host.run("save_model", model, tmp_path / "new", "sub/saved", False)
+        file = tmp_path / "new" / "sub" / "saved.safetensors"
+        assert paragon_arch.load(file).model.alpha == 0.25
+        with pytest.raises(OutputExistsError):
+            host.run("save_model", model, tmp_path / "new", "sub/saved", False)
+        host.run("save_model", paragon_arch.load(file, alpha=0.5), tmp_path / "new", "sub/saved", True)
+        assert paragon_arch.load(file).model.alpha == 0.5
 
 
 class TestUpscale:
@@ -289,6 +301,8 @@ class TestExport:
         assert context.progress == sorted(context.progress)
         with pytest.raises(import_module("api").Aborted):
             host.run("export_onnx", *values, context=Context(abort_after=3))
+        with pytest.raises(InvalidOptionError, match="choose a folder"):
+            host.run("export_onnx", *values[:-1], None)
 
     def test_fp16_with_norms_over_the_whole_image(self, host: Host) -> None:
         model = load("v1-pixelshuffle")
