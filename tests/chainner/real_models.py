@@ -67,7 +67,12 @@ def centre(network: SRNetwork) -> None:
     """Scale and shift the last convolution, so that random weights give pictures that are not black or white."""
     last: list[nn.Conv2d] = []
     convolutions = [module for module in network.modules() if isinstance(module, nn.Conv2d)]
-    handles = [module.register_forward_hook(lambda conv, *_: last.append(conv)) for module in convolutions]
+
+    def note(module: nn.Module, *_: object) -> None:
+        assert isinstance(module, nn.Conv2d)
+        last.append(module)
+
+    handles = [module.register_forward_hook(note) for module in convolutions]
     x = torch.from_numpy(np.array(picture(45, 37))).permute(2, 0, 1)[None].float() / 255
     result: Tensor = network(x)
     for handle in handles:
