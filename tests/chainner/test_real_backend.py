@@ -115,7 +115,7 @@ def test_graphs_of_low_precision(backend: Backend, folder: Path, tmp_path: Path,
     model = chain.add("pytorch:load_model", Model=SHIPPED)["Model"]
     options = {"Calibration_Images": folder / "scenes"} if precision == "int8" else {}
     graph = chain.add("paragonsr:export_onnx", Model=model, Precision=precision, **options)
-    chain.add("onnx:save_model", ONNX_Model=graph["ONNX Model"], Directory=tmp_path, Model_Name="graph")
+    chain.add("onnx:save_model", Model=graph["ONNX Model"], Directory=tmp_path, Model_Name="graph")
     result = run(backend, chain)
     assert precision.upper() in result.type_of(graph, 1)
     chain = backend.chain()
