@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -108,9 +109,9 @@ def test_every_layout_becomes_onnx(backend: Backend, folder: Path, tmp_path: Pat
     assert difference(levels(tmp_path / "out.png"), expected(file, picture(96, 96))) <= 1
 
 
-@pytest.mark.parametrize(("precision", "most"), [("fp16", 3), ("int8", 8)])
-def test_graphs_of_low_precision(backend: Backend, folder: Path, tmp_path: Path, precision: str, most: int) -> None:
-    """Saved by chaiNNer and loaded again; `most` is the largest difference from FP32 in levels."""
+@pytest.mark.parametrize(("precision", "most"), [("fp16", 0.1), ("int8", 2.0)])
+def test_graphs_of_low_precision(backend: Backend, folder: Path, tmp_path: Path, precision: str, most: float) -> None:
+    """Saved by chaiNNer and loaded again; `most` is the largest mean difference from FP32 in levels."""
     chain = backend.chain()
     model = chain.add("pytorch:load_model", Model=SHIPPED)["Model"]
     options = {"Calibration_Images": folder / "scenes"} if precision == "int8" else {}
@@ -124,7 +125,8 @@ def test_graphs_of_low_precision(backend: Backend, folder: Path, tmp_path: Path,
     upscaled = chain.add("onnx:upscale_image", Image=image["Image"], Model=loaded["Model"], Tile_Size=-1)
     save(chain, upscaled["Image"], tmp_path, "out")
     run(backend, chain)
-    assert 0 < difference(levels(tmp_path / "out.png"), expected(SHIPPED, scene(3))) <= most
+    differences = np.abs(levels(tmp_path / "out.png") - expected(SHIPPED, scene(3)))
+    assert 0 < differences.mean() <= most
 
 
 def test_loading_with_overrides_fusing_and_info(backend: Backend, folder: Path, tmp_path: Path) -> None:
