@@ -7,6 +7,7 @@ needs no change of the app's own files. An update of the app removes it.
 from __future__ import annotations
 
 import contextlib
+import os
 from pathlib import Path
 
 from paragon_arch.errors import OutputError
@@ -17,6 +18,7 @@ from .wheels import library_folder
 
 NAME = "paragonsr_drop_in.py"
 MARK = "# Written by `paragonsr chainner install`; `paragonsr chainner uninstall` removes it.\n"
+AS_OWNER = "run this as the user who owns that folder, or as administrator"
 TEMPLATE = '''\
 """Makes chaiNNer load ParagonSR models and have our nodes. chaiNNer imports every module of this folder."""
 
@@ -84,9 +86,21 @@ def current(backend: Path) -> str | None:
     return text
 
 
+def check_writable(backend: Path) -> None:
+    """Raise `OutputError` if permission to write the file is missing."""
+    folder = path_in(backend).parent
+    if not os.access(folder, os.W_OK):
+        raise OutputError(f"{folder}: no permission to write there; {AS_OWNER}")
+
+
 def write(backend: Path) -> None:
-    """Write the file, over an older one of ours."""
+    """Write the file, over an older one of ours.
+
+    Raises:
+        OutputError: permission is missing, or a file of that name is not ours.
+    """
     current(backend)
+    check_writable(backend)
     with atomic_path(path_in(backend), overwrite=True) as temporary:
         temporary.write_text(content(), encoding="utf-8", newline="\n")
 
@@ -106,8 +120,6 @@ def remove(backend: Path) -> None:
             compiled.unlink()
         file.unlink()
     except OSError as error:
-        raise OutputError(
-            f"{file}: cannot be removed ({error}); close chaiNNer and run this as the owner of that folder"
-        ) from error
+        raise OutputError(f"{file}: cannot be removed ({error}); close chaiNNer and {AS_OWNER}") from error
     with contextlib.suppress(OSError):  # an empty one was made for our file alone; others stay
         cache.rmdir()

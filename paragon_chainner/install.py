@@ -109,11 +109,14 @@ def install(app: Installation, *, method: str = "auto", dry_run: bool = False) -
     if reason is None:
         return install_wheel(_python(app), dry_run=dry_run)
     if method == "auto" and app.backend is not None:
-        outcome = install_drop_in(app, dry_run=dry_run)
+        try:
+            outcome = install_drop_in(app, dry_run=dry_run)
+        except OutputError as error:
+            raise OutputError(f"{error} (no wheel: {reason})") from error
         return Outcome(outcome.changed, f"{outcome.text} (no wheel: {reason})")
     raise InvalidOptionError(
         f"{app.folder}: the wheel cannot be installed: {reason}. Start chaiNNer once so that it sets up its Python, "
-        "give --python, take the permission, or use --method drop-in with --app"
+        "give --python, run this as a user who may write there, or use --method drop-in with --app"
     )
 
 
@@ -139,7 +142,9 @@ def install_drop_in(app: Installation, *, dry_run: bool = False) -> Outcome:
     file = drop_in.path_in(app.backend)
     if drop_in.current(app.backend) == drop_in.content():
         return Outcome(False, f"{file}: is there already")
-    if not dry_run:
+    if dry_run:
+        drop_in.check_writable(app.backend)
+    else:
         drop_in.write(app.backend)
     return Outcome(True, f"{file}: {'would be ' if dry_run else ''}written")
 
@@ -171,10 +176,7 @@ def _python(app: Installation) -> Path:
 def _pip(python: Path, state: PythonState, *arguments: str) -> None:
     done = _run(python, "-m", "pip", "--disable-pip-version-check", *arguments)
     if done.returncode:
-        raise OutputError(
-            f"{state.packages}: pip failed ({_last_line(done)}); close chaiNNer, and run this as the user who owns "
-            "that folder"
-        )
+        raise OutputError(f"{state.packages}: pip failed ({_last_line(done)}); close chaiNNer, and {drop_in.AS_OWNER}")
 
 
 def _run(python: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

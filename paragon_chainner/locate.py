@@ -63,10 +63,15 @@ def find(system: System, app: Path | None = None) -> list[Installation]:
             one is then looked at. A folder that is no portable app is paired with the user's data folder.
 
     Raises:
-        InvalidOptionError: `app` is nothing of these.
+        InvalidOptionError: `app` is nothing of these, or permission to look there is missing.
     """
-    if app is not None:
-        return [_given(system, app)]
+    try:
+        return [_given(system, app)] if app is not None else _of_user(system)
+    except PermissionError as error:
+        raise InvalidOptionError(f"{error.filename}: no permission to look there; run this as its owner") from error
+
+
+def _of_user(system: System) -> list[Installation]:
     backend = next((found for folder in _application_folders(system) if (found := backend_below(folder))), None)
     data = data_folder(system)
     python, chosen = _python(system, data)

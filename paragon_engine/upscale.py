@@ -244,8 +244,10 @@ def upscale_file(
     write_image(result, target, options, overwrite=overwrite)
 
 
-def refuse_existing(source: Path, target: Path, *, overwrite: bool) -> None:
+def refuse_existing(source: Path | None, target: Path, *, overwrite: bool) -> None:
     """Refuse, before the work, an output that would replace something or has no folder to be in.
+
+    The source is None where it is no file.
 
     Raises:
         OutputExistsError: it is the input itself, or it exists and ``overwrite`` is False.
@@ -255,7 +257,7 @@ def refuse_existing(source: Path, target: Path, *, overwrite: bool) -> None:
         raise OutputError(f"{target}: cannot be written: there is no folder {target.parent}; create it first")
     if not target.exists():
         return
-    if source.exists() and target.samefile(source):
+    if source is not None and source.exists() and target.samefile(source):
         raise OutputExistsError(f"{target}: the output would replace its own input; give another name")
     if not overwrite:
         raise OutputExistsError(f"{target}: exists already; give another name or allow overwriting")

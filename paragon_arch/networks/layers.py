@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .windows import attend_in_windows, pad_to_multiple, roll
+from .windows import attend_in_windows, pad_to_multiple, parts, roll
 
 
 def conv(channels_in: int, channels_out: int, kernel: int = 3) -> nn.Conv2d:
@@ -130,7 +130,7 @@ class WindowAttention(nn.Module):
         return self._attend(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
     def _attend(self, x: Tensor) -> Tensor:
-        q, k, v = self.qkv(x).chunk(3, dim=-1)
+        q, k, v = parts(self.qkv(x), 3, dim=-1)
         return self.proj(attend_in_windows(q, k, v, window=self.window, heads=self.heads))
 
 
@@ -167,7 +167,7 @@ class ShuffleConv(nn.Module):
 
 def gated_product(x: Tensor) -> Tensor:
     """Product of the first and the second half of the channels, kept inside FP16's range where that is the type."""
-    a, b = x.chunk(2, dim=1)
+    a, b = parts(x, 2, dim=1)
     if x.dtype == torch.float16:  # the product leaves FP16's range long before its factors do
         return (a.float() * b.float()).clamp(-65504, 65504).to(x.dtype)
     return a * b

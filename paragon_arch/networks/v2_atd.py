@@ -11,7 +11,15 @@ from torch import Tensor, nn
 from .base import SRNetwork, Traits, records_hyperparameters
 from .layers import conv, depthwise
 from .magic import MagicResample
-from .windows import attend_in_windows, multi_head, relative_position_bias, relative_position_index, roll, to_windows
+from .windows import (
+    attend_in_windows,
+    multi_head,
+    parts,
+    relative_position_bias,
+    relative_position_index,
+    roll,
+    to_windows,
+)
 
 CATEGORY_GROUP = 256
 """Tokens that attend to each other after sorting by category."""
@@ -59,7 +67,7 @@ class CategoryAttention(nn.Module):
         missing = -length % size
         if missing:  # the last group is completed by its own end, mirrored
             tokens = torch.cat((tokens, tokens[:, length - missing :].flip(1)), dim=1)
-        q, k, v = tokens.reshape(-1, size, width).chunk(3, dim=-1)
+        q, k, v = parts(tokens.reshape(-1, size, width), 3, dim=-1)
         gain = self.logit_scale.clamp(max=math.log(100)).exp()
         out = multi_head(q * gain, k, v, heads=self.heads, scale=1.0)
         out = out.reshape(batch, length + missing, width // 3)
@@ -80,7 +88,7 @@ class MaskedWindowAttention(nn.Module):
         if self.shift:
             mask = shift_mask(qkv.shape[1], qkv.shape[2], self.window, self.shift).to(bias)
             bias = (bias + mask).repeat(qkv.shape[0], 1, 1, 1)
-        q, k, v = roll(qkv, -self.shift).chunk(3, dim=-1)
+        q, k, v = parts(roll(qkv, -self.shift), 3, dim=-1)
         out = attend_in_windows(q, k, v, window=self.window, heads=self.heads, bias=bias)
         return self.proj(roll(out, self.shift))
 

@@ -14,6 +14,7 @@ from .windows import (
     attend_in_windows,
     multi_head,
     pad_to_multiple,
+    parts,
     relative_position_bias,
     relative_position_index,
     roll,
@@ -118,11 +119,11 @@ class ConvWindowAttention(nn.Module):
         return self.proj(self._attend(x).permute(0, 3, 1, 2))
 
     def _single(self, x: Tensor) -> Tensor:
-        q, k, v = self.qkv(x).flatten(2).transpose(1, 2).chunk(3, dim=-1)
+        q, k, v = parts(self.qkv(x).flatten(2).transpose(1, 2), 3, dim=-1)
         return multi_head(q, k, v, heads=HEADS).transpose(1, 2).reshape(x.shape)
 
     def _attend(self, x: Tensor) -> Tensor:
-        q, k, v = channels_last(self.qkv(x)).chunk(3, dim=-1)
+        q, k, v = parts(channels_last(self.qkv(x)), 3, dim=-1)
         return attend_in_windows(q, k, v, window=self.window, heads=HEADS)
 
 
@@ -154,7 +155,7 @@ class BiasedWindowAttention(nn.Module):
         weight, offset, width = self.qkv.weight, self.qkv.get_parameter("bias"), x.shape[1]
         q = channels_last(F.conv2d(x, weight[:width], offset[:width]))
         around: Tensor = self.rattention_context(x) if context is None else context
-        k, v = channels_last(F.conv2d(around, weight[width:], offset[width:])).chunk(2, dim=-1)
+        k, v = parts(channels_last(F.conv2d(around, weight[width:], offset[width:])), 2, dim=-1)
         bias = relative_position_bias(self.relative_position_bias_table, self.relative_position_index)
         return attend_in_windows(q, k, v, window=self.window, heads=HEADS, bias=bias)
 

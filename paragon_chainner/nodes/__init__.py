@@ -10,6 +10,7 @@ NODES = (
     "fuse_paragonsr_model",
     "calibrate_paragonsr_model",
     "export_onnx_paragonsr",
+    "save_paragonsr_model",
     "paragonsr_model_info",
 )
 """Modules, one for each node, in the order of the app's list; chaiNNer wants them named after the nodes."""

@@ -15,7 +15,7 @@ from .group import ICON, SAME_MODEL, group
     description=[
         "Merge the branches that only training needs into single convolutions: the same pictures with less work.",
         "The result is checked against the model that comes in, which stays as it is.",
-        "Save Model keeps it. Convert To ONNX is many times faster with it.",
+        "Save ParagonSR Model keeps it. Convert To ONNX is many times faster with it.",
     ],
     icon=ICON,
     inputs=[
@@ -33,7 +33,7 @@ from .group import ICON, SAME_MODEL, group
         outputs.TextOutput("Info").with_id(1),
     ],
     node_context=True,
-    see_also=["chainner:paragonsr:calibrate_model", "chainner:pytorch:save_model"],
+    see_also=["chainner:paragonsr:calibrate_model", "chainner:paragonsr:save_model"],
 )
 def fuse_paragonsr_model_node(context: NodeContext, model: Model, accept_identity: bool) -> tuple[LoadedModel, str]:
     """Return (a fused copy, what was done)."""

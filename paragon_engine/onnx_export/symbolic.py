@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from paragon_arch.networks.static_block import ATTENTION_OVERLAP, ATTENTION_WINDOW, SpatialAttention
 from paragon_arch.networks.v2_atd import CATEGORY_GROUP, CategoryAttention
 from paragon_arch.networks.v2_dualpath_blocks import HEADS, ConvWindowAttention
-from paragon_arch.networks.windows import from_windows, multi_head, pad_to_multiple, to_windows
+from paragon_arch.networks.windows import from_windows, multi_head, pad_to_multiple, parts, to_windows
 
 
 def side(x: Tensor, axis: int) -> Tensor:
@@ -47,7 +47,7 @@ class SymbolicConvWindowAttention(nn.Module):
         maps = torch.cat((x, torch.ones_like(x[:, :1])), dim=1)  # the last channel is 0 in the padding
         maps = roll(pad_to_multiple(maps.permute(0, 2, 3, 1), self.window), shift)
         rows, columns = maps.shape[1], maps.shape[2]
-        q, k, v = self.qkv(maps[..., :-1].permute(0, 3, 1, 2)).permute(0, 2, 3, 1).chunk(3, dim=-1)
+        q, k, v = parts(self.qkv(maps[..., :-1].permute(0, 3, 1, 2)).permute(0, 2, 3, 1), 3, dim=-1)
         inside = to_windows(maps[..., -1:], self.window)[..., 0]
         allowed = torch.maximum(inside, (1 - single).to(x.dtype))
         q, k, v = (to_windows(part, self.window) for part in (q, k, v))
@@ -140,12 +140,12 @@ def blend(tokens: Tensor, rows: Windows, columns: Windows) -> Tensor:
     batch, channels, window = tokens.shape[0], tokens.shape[3], ATTENTION_WINDOW
     maps = tokens.reshape(batch, cast("int", rows.count), cast("int", columns.count), window, window, channels)
     maps = maps.permute(0, 5, 1, 3, 2, 4).reshape(batch, channels, cast("int", rows.count * window), -1)
-    parts: list[Tensor] = []
+    sums: list[Tensor] = []
     for row, row_weight in rows.owners:
         for column, column_weight in columns.owners:
             part = maps.index_select(2, row).index_select(3, column)
-            parts.append(part * (row_weight[:, None] * column_weight).to(part.dtype))
-    return sum(parts[1:], start=parts[0])
+            sums.append(part * (row_weight[:, None] * column_weight).to(part.dtype))
+    return sum(sums[1:], start=sums[0])
 
 
 class SymbolicCategoryAttention(nn.Module):
@@ -166,7 +166,7 @@ class SymbolicCategoryAttention(nn.Module):
         mirrored = torch.where(padded < length, padded, 2 * length - 1 - padded)  # as the last group is completed
         order = order.index_select(1, mirrored)
         tokens = qkv.gather(1, order[..., None].expand(-1, -1, width)).reshape(-1, cast("int", size), width)
-        q, k, v = tokens.chunk(3, dim=-1)
+        q, k, v = parts(tokens, 3, dim=-1)
         gain = self.logit_scale.clamp(max=math.log(100)).exp()
         out = multi_head(q * gain, k, v, heads=self.heads, scale=1.0).reshape(batch, -1, width // 3)
         return self.proj(out.gather(1, ranks[..., None].expand(-1, -1, width // 3)))

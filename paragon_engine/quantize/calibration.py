@@ -66,15 +66,18 @@ def calibrate(
 
 
 def _observe(graph: bytes, pairs: Sequence[Pair], options: QuantizationOptions, progress: Progress) -> Bounds:
+    tools = require("onnxruntime.quantization.calibrate", "calibrating")
     progress.start(len(pairs), label="calibrating")
+    # one by one, because the tools keep whatever they are given in memory; those of 1.17 cannot go on a second time
+    parts = [[pair] for pair in pairs] if hasattr(tools.TensorsData, "items") else [pairs]
     with tempfile.TemporaryDirectory() as folder, quiet():
         calibrator = _calibrator(graph, Path(folder), options)
-        for pair in pairs:  # one by one, because the tools keep whatever they are given in memory
-            calibrator.collect_data(_Reader([pair.low]))
-            progress.advance()
-        data: dict[str, Any] = dict(calibrator.compute_data().items())
+        for part in parts:
+            calibrator.collect_data(_Reader([pair.low for pair in part]))
+            progress.advance(len(part))
+        data: Any = calibrator.compute_data()
     names = ("avg", "std") if options.kind == "fp8" else ("lowest", "highest")
-    return {tensor: {name: _number(getattr(value, name)) for name in names} for tensor, value in data.items()}
+    return {tensor: {name: _number(getattr(data[tensor], name)) for name in names} for tensor in data}
 
 
 def _calibrator(graph: bytes, folder: Path, options: QuantizationOptions) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import io
 import logging
 from collections import Counter
@@ -134,17 +135,20 @@ def _quantize(model: Any, chosen: Mapping[Layer, str], bounds: Bounds, options: 
         extra["TensorQuantOverrides"] = {name: [{"quant_type": types.QUInt16}] for name in sorted(wide)}
     method = calibrate.CalibrationMethod.Distribution if fp8 else calibrate.CalibrationMethod.MinMax
     data = calibrate.TensorsData(method, {name: _tensor_data(calibrate, value) for name, value in bounds.items()})
+    older = {"mode": tools.QuantizationMode.QLinearOps, "static": True}  # arguments of ONNX Runtime 1.17
+    known = inspect.signature(quantizer.QDQQuantizer).parameters
     made = quantizer.QDQQuantizer(
         model,
-        not fp8,  # per channel; the tools know no such FP8
-        options.reduce_range and not fp8,
-        types.QFLOAT8E4M3FN if fp8 else types.QInt8,
-        types.QFLOAT8E4M3FN if fp8 else types.QUInt8,
-        data,
-        [layer.node for layer in chosen],
-        [],
-        list(OPERATORS),
-        extra,
+        per_channel=not fp8,  # the tools know no such FP8
+        reduce_range=options.reduce_range and not fp8,
+        weight_qType=types.QFLOAT8E4M3FN if fp8 else types.QInt8,
+        activation_qType=types.QFLOAT8E4M3FN if fp8 else types.QUInt8,
+        tensors_range=data,
+        nodes_to_quantize=[layer.node for layer in chosen],
+        nodes_to_exclude=[],
+        op_types_to_quantize=list(OPERATORS),
+        extra_options=extra,
+        **{name: value for name, value in older.items() if name in known},
     )
     made.quantize_model()
     _bypass(made.model.model, {layer.node for layer in chosen})

@@ -73,7 +73,8 @@ def quantize(
     options, progress, path = options or QuantizationOptions(), progress or Progress(), Path(out)
     if path.suffix.lower() != ".onnx":
         raise OutputError(f"{path}: name the output *.onnx")
-    refuse_existing(Path(source) if isinstance(source, str | os.PathLike) else path, path, overwrite=options.overwrite)
+    origin = Path(source) if isinstance(source, str | os.PathLike) else None
+    refuse_existing(origin, path, overwrite=options.overwrite)
     seen, unseen = split(list_pictures(calibration), options.holdout)
     progress.start(10, label="exporting")
     work = _Work(open_source(source, options), seen, unseen, options, progress)

@@ -17,7 +17,8 @@ from typing import Any, cast
 HOST = "127.0.0.1"
 START_SECONDS = 900
 """With chaiNNer's pins the first start compiles a dependency (pymatting), for minutes."""
-RUN_SECONDS = 600
+RUN_SECONDS = 1800
+"""Converting attention with PyTorch 2.15's exporter takes minutes."""
 
 
 @dataclass(frozen=True)

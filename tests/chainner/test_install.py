@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 import subprocess
 import sys
@@ -212,6 +213,26 @@ def test_obstacles(app: Installation, environment: Environment) -> None:
     ]
     for change, words in changes:
         assert words in str(obstacle(type(state)(**{**state.__dict__, **change})))
+
+
+def test_without_permission(app: Installation, environment: Environment) -> None:
+    """A dry run says so too, and nothing is left behind."""
+    assert app.backend is not None
+    folder = drop_in.path_in(app.backend).parent
+    before = contents(app.folder)
+    environment.packages.chmod(0o555)
+    if os.access(environment.packages, os.W_OK):
+        pytest.skip("this user may write everywhere")
+    try:
+        assert "no permission" in install(app, dry_run=True).text
+        folder.chmod(0o555)
+        for dry_run in (True, False):
+            with pytest.raises(OutputError, match=r"as administrator \(no wheel: no permission"):
+                install(app, dry_run=dry_run)
+    finally:
+        environment.packages.chmod(0o755)
+        folder.chmod(0o755)
+    assert contents(app.folder) == before
 
 
 def test_a_python_that_does_not_start(app: Installation, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -124,6 +125,20 @@ def test_a_source_checkout_uses_the_python_of_the_data_folder(tree: Callable[[st
     backend = add_backend(here.root / "git/chaiNNer/backend/src")
     app = here.only(here.root / "git/chaiNNer")
     assert app == Installation("source checkout", here.root / "git/chaiNNer", python, False, backend)
+
+
+def test_a_folder_that_nobody_may_look_into(tree: Callable[[str], Tree]) -> None:
+    machine = tree("linux")
+    folder = machine.home / ".config" / "chaiNNer"
+    add_program(folder / "python/python/bin/python3.11")
+    folder.chmod(0)
+    if os.access(folder, os.R_OK):
+        pytest.skip("this user may look everywhere")
+    try:
+        with pytest.raises(InvalidOptionError, match="no permission to look there"):
+            machine.only()
+    finally:
+        folder.chmod(0o755)
 
 
 def test_a_folder_without_the_app_is_refused(tree: Callable[[str], Tree]) -> None:

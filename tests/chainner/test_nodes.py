@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
@@ -16,13 +17,14 @@ from torch.nn.modules import module as torch_modules
 
 import paragon_arch
 from paragon_arch import ParagonModelDescriptor
-from paragon_arch.errors import FusionError, InvalidOptionError
+from paragon_arch.errors import FusionError, InvalidOptionError, OutputExistsError
 from paragon_arch.networks.dynamic import TrackedTransformer
 from paragon_chainner.models import runnable, tile_within
 from paragon_chainner.nodes import NODES
 from paragon_chainner.pictures import to_picture
 from paragon_engine.pictures import Picture
 from paragon_engine.tiling import upscale_tensor
+from tests.chainner.real_models import SHIPPED, scenes
 from tests.chainner.real_models import network as layout_network
 from tests.chainner.standin_host import Context, Host, inside_chainner
 from tests.engine_models import checkpoint, descriptor
@@ -87,7 +89,7 @@ class TestSchemata:
             assert min(ids) >= 0
             arguments = list(inspect.signature(node["run"]).parameters)
             assert len(arguments) == len(ids) + bool(node.get("node_context"))
-            assert [item.id for item in node["outputs"]] != [-1] * len(node["outputs"])
+            assert not node["outputs"] or {item.id for item in node["outputs"]} != {-1}
 
 
 class TestLoad:
@@ -138,6 +140,18 @@ class TestFuseAndInfo:
         with pytest.raises(FusionError, match="calibrate"):
             host.run("fuse_model", model, False)
         assert host.run("fuse_model", model, True)[0].report.fused
+
+
+class TestSave:
+    def test_what_the_weights_do_not_show_is_kept(self, host: Host, tmp_path: Path) -> None:
+        model = host.run("load_model", checkpoint(tmp_path / "model.safetensors"), False, 2, True, 0.25)[0]
+        host.run("save_model", model, tmp_path / "new", "sub/saved", False)
+        file = tmp_path / "new" / "sub" / "saved.safetensors"
+        assert paragon_arch.load(file).model.alpha == 0.25
+        with pytest.raises(OutputExistsError):
+            host.run("save_model", model, tmp_path / "new", "sub/saved", False)
+        host.run("save_model", paragon_arch.load(file, alpha=0.5), tmp_path / "new", "sub/saved", True)
+        assert paragon_arch.load(file).model.alpha == 0.5
 
 
 class TestUpscale:
@@ -264,20 +278,35 @@ class TestExport:
         pytest.importorskip("onnxruntime")
         before = weights(model)
         kind = choices(host, "export_onnx", 1)
-        exported, text = host.run("export_onnx", model, kind(precision), 18, False, 1, 1)
+        exported, text = host.run("export_onnx", model, kind(precision), 18, False, 1, 1, None)
         assert unchanged(model, before)
         assert len(exported.bytes) > 1000
         assert precision.upper() in text
 
-    def test_windows_by_the_size_of_the_image_need_one_size(self, host: Host) -> None:
+    @pytest.mark.parametrize("fixed", [False, True])
+    def test_windows_by_the_size_of_the_image(self, host: Host, fixed: bool) -> None:
+        pytest.importorskip("onnxruntime")
         fp32, model = choices(host, "export_onnx", 1).FP32, load("v2-hybrid-attn-window")
-        with pytest.raises(InvalidOptionError, match="Fixed Size"):
-            host.run("export_onnx", model, fp32, 18, False, 64, 48)
-        assert "largest difference" in host.run("export_onnx", model, fp32, 18, True, 64, 48)[1]
+        assert "largest difference" in host.run("export_onnx", model, fp32, 18, fixed, 64, 48, None)[1]
+
+    def test_int8_is_calibrated_and_measured(self, host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        pytest.importorskip("onnxruntime.quantization")
+        monkeypatch.setenv("PARAGONSR_CACHE", str(tmp_path / "cache"))
+        model, int8, context = paragon_arch.load(SHIPPED), choices(host, "export_onnx", 1).INT8, Context()
+        values = (model, int8, None, None, None, None, scenes(tmp_path / "scenes"))
+        exported, text = host.run("export_onnx", *values, context=context)
+        assert b"QuantizeLinear" in exported.bytes
+        assert float(re.findall(r"(\d+) % of the work", text)[0]) > 50
+        assert float(re.findall(r"([0-9.]+) dB", text)[0]) <= 0.25
+        assert context.progress == sorted(context.progress)
+        with pytest.raises(import_module("api").Aborted):
+            host.run("export_onnx", *values, context=Context(abort_after=3))
+        with pytest.raises(InvalidOptionError, match="choose a folder"):
+            host.run("export_onnx", *values[:-1], None)
 
     def test_fp16_with_norms_over_the_whole_image(self, host: Host) -> None:
         model = load("v1-pixelshuffle")
-        text = host.run("export_onnx", model, choices(host, "export_onnx", 1).FP16, 18, False, 1, 1)[1]
+        text = host.run("export_onnx", model, choices(host, "export_onnx", 1).FP16, 18, False, 1, 1, None)[1]
         assert float(text.rsplit(" ", 1)[1]) < 0.02
 
 

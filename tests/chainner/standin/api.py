@@ -63,6 +63,9 @@ class Item:
         assert docs
         return self
 
+    def make_optional(self) -> Item:
+        return self
+
     def suggest(self) -> Item:
         return self
 

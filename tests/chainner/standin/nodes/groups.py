@@ -8,6 +8,7 @@ from enum import Enum
 from api import Item
 
 Wrap = Callable[..., list[Item]]
+Nested = Item | list[Item]
 
 
 class Condition:
@@ -19,8 +20,12 @@ class Condition:
 
 
 def if_group(condition: tuple[int, bool]) -> Wrap:
-    return lambda *items: list(items)
+    return _flat
 
 
-def if_enum_group(enum: int, condition: Enum) -> Wrap:
-    return lambda *items: list(items)
+def if_enum_group(enum: int, condition: Enum | tuple[Enum, ...]) -> Wrap:
+    return _flat
+
+
+def _flat(*items: Nested) -> list[Item]:
+    return [part for item in items for part in (item if isinstance(item, list) else [item])]

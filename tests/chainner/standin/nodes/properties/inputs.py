@@ -28,6 +28,14 @@ def EnumInput(enum: type[Enum], label: str, *, default: Enum, option_labels: dic
     return Item(label, enum.__name__, {"default": default})
 
 
+def DirectoryInput(label: str = "Directory", *, must_exist: bool = True) -> Item:
+    return Item(label, "Directory", {"exists": must_exist})
+
+
+def RelativePathInput(label: str) -> Item:
+    return Item(label, "string", {})
+
+
 def NumberInput(
     label: str,
     *,
