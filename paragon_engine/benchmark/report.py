@@ -26,8 +26,10 @@ def from_json(text: str) -> Report:
     """
     try:
         data: dict[str, Any] = json.loads(text)
-        cases = [Case(**(case | {"rows": [Row(**row) for row in case["rows"]]})) for case in data["cases"]]
-        return Report(**(data | {"cases": cases}))
+        for case in data["cases"]:
+            case["rows"] = [Row(**row) for row in case["rows"]]
+        data["cases"] = [Case(**case) for case in data["cases"]]
+        return Report(**data)
     except (ValueError, KeyError, TypeError) as error:
         raise InvalidOptionError(f"not a report of the benchmark: {error!r}") from error
 

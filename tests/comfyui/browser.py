@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -100,7 +100,7 @@ class Interface:
 
 
 @contextmanager
-def interface(server: Server, settings: dict[str, Any]) -> Iterator[Interface]:
+def interface(server: Server, settings: dict[str, Any]) -> Generator[Interface]:
     """ComfyUI in a browser that is closed at the end; asks nothing of other machines."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=program(), args=OPTIONS)
