@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.hostile.hostile_pictures import BOUNDED, REFUSED, WHOLE, cuts, video
+from tests.hostile.hostile_pictures import BOUNDED, REFUSED, WHOLE, cuts, texts, video
 from tests.measuring import Outcome, note_outcomes, open_all
 
 SECONDS = 10.0
@@ -21,11 +21,13 @@ def untyped(outcomes: dict[str, Outcome]) -> dict[str, str]:
     return {name: f"{x.error}: {x.message}" for name, x in outcomes.items() if x.error and not x.typed}
 
 
-def test_bombs(tmp_path: Path) -> None:
-    for name, make in (REFUSED | BOUNDED).items():
+@pytest.mark.parametrize("million", [False, pytest.param(True, marks=pytest.mark.exhaustive)])
+def test_bombs(million: bool, tmp_path: Path) -> None:
+    files = REFUSED | BOUNDED | ({"million_texts.png": lambda: texts(1_000_000)} if million else {})
+    for name, make in files.items():
         (tmp_path / name).write_bytes(make())
     outcomes = open_all("image", tmp_path)
-    assert len(outcomes) == len(REFUSED) + len(BOUNDED)
+    assert len(outcomes) == len(files)
     assert not untyped(outcomes)
     assert [name for name in REFUSED if not outcomes[name].error] == []
     assert {name: x.seconds for name, x in outcomes.items() if x.seconds >= SECONDS} == {}
