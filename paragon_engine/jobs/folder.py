@@ -190,7 +190,10 @@ class _Worker:
         before, after = pair
         make_folder(job.target.parent)
         replacing = self._options.overwrite or self._options.verify
-        write_image(after, job.target, self._options.write, overwrite=replacing)
+        try:
+            write_image(after, job.target, self._options.write, overwrite=replacing)
+        except OutputExistsError:  # another process that works on the same folder was faster
+            raise _SkippedError from None
         if before is not None:
             write_comparison(before, after, job.target.with_name(job.target.stem + ".compare.jpg"), overwrite=True)
 

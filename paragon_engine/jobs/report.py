@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 from PIL import Image
 
-from paragon_arch.errors import ParagonError
+from paragon_arch.errors import ImageError
 from paragon_arch.files.atomic import atomic_path, make_folder
 
 from ..pictures import Pixels, read_image, to_bytes
@@ -93,7 +93,7 @@ def write_report(
             progress.raise_if_cancelled()
             try:
                 entries.append(_entry(source, target, files))
-            except (ParagonError, OSError) as error:
+            except ImageError as error:
                 log.warning("left out of the report: %s", error)
         page = _PAGE.format(title=html.escape(path.stem), count=len(entries), entries="\n".join(entries))
         temporary.write_text(page, encoding="utf-8")

@@ -88,8 +88,8 @@ def _folder(given: Path, out: Path) -> None:
 
 
 def _video(given: Path, out: Path) -> None:
-    settings = VideoSettings(encode=EncodeOptions(codec="ffv1"), segment=4)
-    upscale_video(descriptor(), given / "in.mp4", out / "out.mkv", settings, overwrite=True)
+    settings = VideoSettings(encode=EncodeOptions(codec="h264"), segment=4)
+    upscale_video(descriptor(), given / "in.mp4", out / "out.mp4", settings, overwrite=True)
 
 
 def _release(_given: Path, out: Path) -> None:
@@ -124,7 +124,7 @@ WRITERS: dict[str, Writer] = {
     "folder": Writer(
         _folder, ("a.png", "a.compare.jpg", "b.png", "b.compare.jpg", "report.html"), keeps=("report_files",)
     ),
-    "video": Writer(_video, ("out.mkv",), keeps=("out.mkv.parts",)),
+    "video": Writer(_video, ("out.mp4",), keeps=("out.mp4.parts",)),
     "release": Writer(_release, ("release/card.md",), keeps=(".release.",)),
     "tiles": Writer(_staged_maps, ("maps.png",)),
 }
