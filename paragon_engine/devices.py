@@ -50,7 +50,7 @@ def device_failure(error: BaseException, device: str) -> ParagonError | None:
     if not any(phrase in text.lower() for phrase in _FAILED):
         return None
     return ParagonError(
-        f"{device} stopped working ({text[:200]}): start the program again, or use the CPU; what was written is complete"
+        f"{device} stopped working ({text[:200]}): start the program again, or use the CPU; written files are whole"
     )
 
 
