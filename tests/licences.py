@@ -14,6 +14,7 @@ import sys
 from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 from packaging.requirements import Requirement
 
@@ -46,10 +47,10 @@ STATED_ELSEWHERE = {
 
 def licence_of(name: str) -> str:
     """The licence that a package's metadata state, as one line; "" if they state none."""
-    found = metadata.metadata(name)
-    stated = found.get("License-Expression") or ""
+    found: Any = metadata.metadata(name)
+    stated: str = found.get("License-Expression") or ""
     classifiers = [item.rpartition(" :: ")[2] for item in found.get_all("Classifier") or [] if "License ::" in item]
-    text = (found.get("License") or "").strip()
+    text: str = (found.get("License") or "").strip()
     first = text.splitlines()[0].strip() if text else ""
     chosen = stated or ", ".join(item for item in classifiers if item != "OSI Approved") or first
     return STATED_ELSEWHERE.get(name.lower(), chosen.removeprefix("OSI Approved :: "))
