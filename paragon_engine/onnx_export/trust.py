@@ -7,7 +7,7 @@ need the file's own bytes alone.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from paragon_arch.errors import CheckpointError, CorruptCheckpointError, UnsafeCheckpointError, UnsupportedFormatError
@@ -113,7 +113,11 @@ def _calls(item: Any) -> list[tuple[str, str]]:
     return [(node.domain, node.op_type) for node in _messages(item) if node.DESCRIPTOR.name == "NodeProto"]
 
 
-def _expanded(names: Sequence[tuple[str, str]], size: Any, functions: Mapping[tuple[str, str], object]) -> int:
+def _expanded(
+    names: Sequence[tuple[str, str]],
+    size: Callable[[tuple[str, str]], int],
+    functions: Mapping[tuple[str, str], object],
+) -> int:
     return sum(size(name) if name in functions else 1 for name in names)
 
 

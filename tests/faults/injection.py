@@ -117,7 +117,7 @@ class Sweep:
         for name, new in expected.items():
             path = self._out / name
             found = path.read_bytes() if path.exists() else None
-            allowed = [new] if finished else [new, OLD if self._writer.replaces else None]
+            allowed: list[bytes | None] = [new] if finished else [new, OLD if self._writer.replaces else None]
             if "/" in name and killed:  # a folder is replaced by two renames; the next run finishes or undoes them
                 allowed.append(None)
             assert found in allowed, f"{where}: {name} is half-made ({len(found or b'')} bytes)"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -35,7 +35,7 @@ with exclusive(Path(sys.argv[1]), "it"):
 
 
 @contextmanager
-def held(path: Path) -> Iterator[subprocess.Popen[str]]:
+def held(path: Path) -> Generator[subprocess.Popen[str], None, None]:
     """Another process that holds a lock."""
     path.parent.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-c", _HOLDER, str(path), str(ROOT)]
@@ -60,7 +60,11 @@ def test_a_video_that_another_process_makes(tmp_path: Path) -> None:
 
 def test_a_release_that_another_process_makes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = ReleaseSettings(checkpoint(tmp_path / "2x_tiny.safetensors"), tmp_path / "release", speed=False)
-    monkeypatch.setattr(run, "_make", lambda *_: pytest.fail("worked without the lock"))
+
+    def unwanted(*_: object) -> None:
+        pytest.fail("worked without the lock")
+
+    monkeypatch.setattr(run, "_make", unwanted)
     with held(tmp_path / ".release.release.lock"), pytest.raises(OutputError, match="another process"):
         release(settings)
     assert not (tmp_path / "release").exists()

@@ -25,7 +25,7 @@ from paragon_engine.release.engine import trtexec_commands
 from tests.engine_models import checkpoint
 from tests.hostile.hostile_graphs import GRAPHS, Graph, upscaler, write, write_sound
 from tests.measuring import note, note_outcomes, open_all
-from tests.nodes.conftest import host  # noqa: F401  (a fixture)
+from tests.nodes.conftest import host  # noqa: F401  # pyright: ignore[reportUnusedImport]  (a fixture)
 from tests.nodes.stand_in import Host
 
 NAMES = [graph.name for graph in GRAPHS]

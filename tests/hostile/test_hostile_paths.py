@@ -24,7 +24,7 @@ from tests.engine_models import descriptor
 from tests.hostile.hostile_names import NAMES
 from tests.hostile.hostile_pictures import noise
 from tests.measuring import note
-from tests.nodes.conftest import host  # noqa: F401  (a fixture)
+from tests.nodes.conftest import host  # noqa: F401  # pyright: ignore[reportUnusedImport]  (a fixture)
 from tests.nodes.stand_in import Host, VideoFromFile
 
 
