@@ -1,8 +1,8 @@
 """Work that is disturbed at its N-th change of the disk, in forks of one process that has imported everything.
 
-    python -m tests.faults.injection STEP            with the shim preloaded; prints a line of JSON
+    python -m tests.faults.injection PLACES          with the shim preloaded; prints a line of JSON
 
-STEP is the distance of the places that are tried: 1 tries all.
+PLACES is how many calls of each kind of work are tried with each fault: 0 tries all.
 """
 
 from __future__ import annotations
@@ -156,8 +156,8 @@ class Sweep:
             os._exit(code)
 
 
-def sweep(step: int, names: list[str]) -> dict[str, Any]:
-    """Disturb every kind of work with every kind of fault at every ``step``-th place."""
+def sweep(places: int, names: list[str]) -> dict[str, Any]:
+    """Disturb every kind of work with every kind of fault at this many places, 0 for all."""
     figures: dict[str, Any] = {}
     for name in names:
         outcomes = Counter[str]()
@@ -165,13 +165,14 @@ def sweep(step: int, names: list[str]) -> dict[str, Any]:
             subject = Sweep(name, Path(base))
             expected, calls = subject.whole()
             for offset, fault in enumerate(FAULTS):
-                for index in range(offset % step if step < calls else offset % calls, calls, step):
+                step = max(1, calls // places) if places else 1
+                for index in range(offset % step, calls, step):
                     outcomes[f"{fault.name}: {subject.disturb(fault, index, expected)}"] += 1
         figures[name] = {"calls": calls, "outcomes": dict(outcomes)}
     return figures
 
 
-def main(step: int) -> None:
+def main(places: int) -> None:
     """Sweep and print."""
     import torch
 
@@ -179,7 +180,7 @@ def main(step: int) -> None:
 
     torch.set_num_threads(1)
     chosen = sys.argv[2:] or list(WRITERS)
-    sys.stdout.write(json.dumps(sweep(step, chosen)) + "\n")
+    sys.stdout.write(json.dumps(sweep(places, chosen)) + "\n")
 
 
 if __name__ == "__main__":
