@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 
+from paragon_arch.errors import ParagonError
 from paragon_engine.progress import CLEAR_LINE, Progress, TerminalProgress
 
 from .exit_codes import ExitCode
@@ -22,7 +23,7 @@ class _Handler(logging.Handler):
         text = record.getMessage()
         if record.exc_info:
             text += "\n" + logging.Formatter().formatException(record.exc_info)
-        sys.stderr.write(f"{clear}{prefix}{text}\n")
+        sys.stderr.write(f"{clear}{prefix}{printable(text)}\n")
 
 
 @contextmanager
@@ -63,8 +64,8 @@ def describe(error: BaseException, code: ExitCode) -> str:
     """An error in one line, with the option that settles it where there is one."""
     if code is ExitCode.CANCELLED:
         return "stopped; nothing half-made was left behind"
-    text = " ".join(str(error).split()) or type(error).__name__
-    if code is ExitCode.UNEXPECTED and not isinstance(error, MemoryError):
+    text = printable(" ".join(str(error).split())) or type(error).__name__
+    if code is ExitCode.UNEXPECTED and not isinstance(error, (MemoryError, ParagonError)):
         text = f"unexpected {type(error).__name__}: {text} (PARAGONSR_DEBUG=1 shows where)"
     option = getattr(error, "option", None)
     if option is not None and (flag := "--" + option.replace("_", "-")) not in text:
@@ -75,7 +76,12 @@ def describe(error: BaseException, code: ExitCode) -> str:
 
 def say(text: str) -> None:
     """Write a line of results."""
-    sys.stdout.write(text + "\n")
+    sys.stdout.write(printable(text) + "\n")
+
+
+def printable(text: str) -> str:
+    """Text without control characters: names inside a file must not command the terminal."""
+    return "".join(c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in text)
 
 
 def columns(rows: Sequence[Sequence[str]]) -> list[str]:

@@ -20,7 +20,8 @@ def contained_path(folder: Path, name: str, *, suffix: str) -> Path:
         InvalidOptionError: no name, one that no file can have, or one that leads out of the folder.
     """
     text = name.strip().replace("\\", "/")
-    if not text or text.endswith("/") or any(ord(character) < 32 for character in text):
+    # a colon stands behind drives and before streams of Windows
+    if not text or text.endswith("/") or ":" in text or not text.isprintable():
         raise InvalidOptionError(f"file name {name!r} is not usable: give a plain name such as my_model")
     if not text.lower().endswith(suffix):
         text += suffix

@@ -10,6 +10,7 @@ from torch import Tensor
 
 import paragon_arch
 from paragon_arch.errors import OutputError
+from paragon_arch.files.atomic import make_folder
 from paragon_engine.onnx_export import Precision
 from paragon_engine.release.export import PRECISIONS, Export, ExportOptions, export_checkpoint
 from paragon_engine.release.pictures import photographs
@@ -66,7 +67,7 @@ class ExportOnnx:
         """
         model = own_model(upscale_model)
         target = contained_path(FOLDERS[folder](), file_name, suffix=".onnx")
-        target.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(target.parent)
         options = ExportOptions(precisions=_chosen(precision), opset=opset)
         with scratch_folder() as scratch, ordinary_mode():
             checkpoint = scratch / f"{target.stem}.safetensors"

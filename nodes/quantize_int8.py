@@ -7,6 +7,7 @@ from typing import Any
 from spandrel import ImageModelDescriptor
 from torch import Tensor
 
+from paragon_arch.files.atomic import make_folder
 from paragon_engine.quantize import QuantizationOptions, QuantizationReport, quantize
 from paragon_engine.quantize.text import summary
 
@@ -62,7 +63,7 @@ class QuantizeInt8:
         """
         model = own_model(upscale_model)
         path = contained_path(FOLDERS[folder](), file_name, suffix=".onnx")
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         choices: dict[str, Any] = {"method": method, "target_db": loss_db, "benchmark": measure_speed}
         with scratch_folder() as scratch, ordinary_mode():
             report = quantize(

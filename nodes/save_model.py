@@ -7,6 +7,7 @@ from typing import Any
 from spandrel import ImageModelDescriptor
 
 import paragon_arch
+from paragon_arch.files.atomic import make_folder
 
 from . import host
 from .contained_path import contained_path
@@ -90,6 +91,6 @@ class SaveModel:
         """
         model = own_model(upscale_model)
         path = contained_path(FOLDERS[folder](), file_name, suffix=".safetensors")
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         paragon_arch.save(model, path, overwrite=overwrite, hint_tensors=hint_tensors)
         return (str(path),)

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from spandrel import ImageModelDescriptor
 
+from paragon_arch.errors import InvalidOptionError
 from paragon_engine.video import EncodeOptions, FrameSettings, VideoSettings, probe, upscale_video
 from paragon_engine.video.encode import CODECS
 
@@ -81,6 +82,8 @@ class UpscaleVideo:
             InvalidOptionError: a value makes no sense for this model or video.
             MemoryError: not even the smallest tile fits.
         """
+        if container not in CONTAINERS:  # a link may bring any text
+            raise InvalidOptionError(f"container {container!r} is unknown: choose {', '.join(CONTAINERS)}")
         with _as_file(video) as source:
             info = probe(source)
             frame = torch.empty(1, info.height, info.width, 3, device="meta")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from paragon_arch.errors import InvalidOptionError
+from paragon_arch.errors import InvalidOptionError, ParagonError
 
 
 def resolve_device(name: str = "auto") -> torch.device:
@@ -22,6 +22,36 @@ def resolve_device(name: str = "auto") -> torch.device:
         reason = str(error).splitlines()[0]
         raise InvalidOptionError(f"device {name!r} cannot be used: {reason}; try auto or cpu") from error
     return device
+
+
+_FAILED = (
+    "cuda error",
+    "cudnn error",
+    "cublas error",
+    "cuda failure",  # ONNX Runtime
+    "hip error",
+    "device lost",
+    "device_lost",  # Level Zero
+    "device removed",  # DirectML
+    "887a0005",  # its code
+    "device is lost",
+)
+"""What errors say, in lower case, when a device stopped working while it was used."""
+
+
+def device_failure(error: BaseException, device: str) -> ParagonError | None:
+    """A typed error if a device failed or disappeared, which nothing but a new process mends; else None.
+
+    Args:
+        error: what a runtime raised; running out of memory is sorted out before.
+        device: for the message.
+    """
+    text = " ".join(str(error).split())
+    if not any(phrase in text.lower() for phrase in _FAILED):
+        return None
+    return ParagonError(
+        f"{device} stopped working ({text[:200]}): start the program again, or use the CPU; written files are whole"
+    )
 
 
 def _available(kind: str) -> bool:

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 from paragon_arch.errors import InvalidOptionError
+from paragon_arch.files.atomic import make_folder
 
 from .config import DegradeConfig, Recipe
 from .data.pairs import batches, make_sampler
@@ -45,7 +46,7 @@ def fit(recipe: Recipe) -> Trainer:
 def start(recipe: Recipe, *, device: torch.device | None = None, world: World | None = None) -> Trainer:
     """A trainer for a recipe, in the state of its last checkpoint if there is one."""
     out = Path(recipe.run.out)
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     found = device or choose_device(recipe.run.device)
     sampler = make_sampler(
         recipe.data, scale=recipe.model.scale, seed=recipe.run.seed, degrade=recipe.degrade, world=world

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import paragon_arch
 from paragon_arch.errors import OutputError
-from paragon_arch.files.atomic import atomic_path
+from paragon_arch.files.atomic import atomic_path, make_folder
 from paragon_engine.catalog import find_model
 from paragon_engine.progress import log
 
@@ -104,7 +104,7 @@ def _targets(args: argparse.Namespace) -> dict[str, Path]:
     """The files to write, refused before the work where they exist."""
     given = {kind: getattr(args, kind) for kind in WRITERS}
     if args.output is not None:
-        args.output.mkdir(parents=True, exist_ok=True)
+        make_folder(args.output)
         given = {kind: path or args.output / WRITERS[kind] for kind, path in given.items()}
     targets: dict[str, Path] = {kind: path for kind, path in given.items() if path is not None}
     for path in targets.values():

@@ -30,6 +30,8 @@ _CURES = {
 _SUFFIX_LIMIT = 16
 _PREFIX = ".tmp-"
 _LEFTOVER = re.compile(r"\.tmp-([0-9a-f]{8})-(\d+)-[0-9a-f]{12}(\.\w*)?")
+_cleaned = set[str]()
+"""Folders in which this process has looked for leftovers."""
 _ABANDONED = 24 * 3600
 """Seconds without a change after which another machine's temporary file is taken for abandoned."""
 
@@ -40,7 +42,7 @@ def atomic_path(final: str | os.PathLike[str], *, overwrite: bool = False) -> Ge
 
     The temporary file has the suffix of ``final``, so that writers that choose a format by suffix work. It is
     flushed to the disk, then renamed, then its folder is flushed. Whatever goes wrong, it is removed and ``final``
-    is as it was.
+    is as it was. What a process that was killed could not remove goes when another one first writes to that folder.
 
     Without ``overwrite`` the last step is `os.link`, which fails if ``final`` appeared in the meantime: two
     processes cannot both win. File systems without hard links reserve the name with ``O_EXCL`` first.
@@ -54,19 +56,46 @@ def atomic_path(final: str | os.PathLike[str], *, overwrite: bool = False) -> Ge
     """
     final = Path(final)
     _check_target(final, overwrite)
+    _clean_once(final.parent)
     suffix = final.suffix if len(final.suffix) <= _SUFFIX_LIMIT else ""
     temp = final.parent / f"{_PREFIX}{_host()}-{os.getpid()}-{secrets.token_hex(6)}{suffix}"
     try:
         try:
             yield temp
         except OSError as error:
-            if error.filename is None or os.fspath(error.filename) == str(temp):
+            if error.filename is None or str(error.filename).removeprefix("file:") == str(temp):  # FFmpeg's prefix
                 raise _output_error(final, error) from error
             raise
         _publish(temp, final, overwrite)
     finally:
         with contextlib.suppress(OSError):
             temp.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def output_errors(path: Path) -> Generator[None, None, None]:
+    """Turn an `OSError` of the block into an `OutputError` about ``path``."""
+    try:
+        yield
+    except OSError as error:
+        raise _output_error(path, error) from error
+
+
+def make_folder(folder: Path) -> None:
+    """Create a folder for results, and those above it.
+
+    Raises:
+        OutputError: it cannot be created, or a file has its name.
+    """
+    with output_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+
+
+def _clean_once(folder: Path) -> None:
+    place = os.path.abspath(folder)  # noqa: PTH100  (links stay as they are)
+    if place not in _cleaned:
+        _cleaned.add(place)
+        remove_leftovers(folder)
 
 
 def remove_leftovers(folder: Path) -> None:

@@ -11,6 +11,7 @@ from torch import Tensor
 from paragon_arch.errors import InvalidOptionError
 from paragon_arch.networks.base import SRNetwork
 
+from ..devices import device_failure
 from ..packages import installed, require, version
 from .base import Availability, Precision, Runner, check_request
 from .forms import graph_of
@@ -73,6 +74,9 @@ def _run(session: Any, x: Tensor) -> Tensor:
     except Exception as error:  # onnxruntime's errors share no base class
         if "allocat" in str(error).lower():
             raise MemoryError(f"out of memory in ONNX Runtime: {str(error)[:200]}") from error
+        failure = device_failure(error, f"the device of ONNX Runtime ({session.get_providers()[0]})")
+        if failure is not None:
+            raise failure from error
         raise
 
 

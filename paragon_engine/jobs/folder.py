@@ -10,7 +10,7 @@ from typing import Any
 from spandrel import ImageModelDescriptor
 
 from paragon_arch.errors import ImageError, OutputError, OutputExistsError
-from paragon_arch.files.atomic import remove_leftovers
+from paragon_arch.files.atomic import make_folder, remove_leftovers
 
 from ..pictures import (
     Picture,
@@ -188,9 +188,12 @@ class _Worker:
     def save(self, job: Job, pair: tuple[Picture | None, Picture]) -> None:
         """Write the result."""
         before, after = pair
-        job.target.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(job.target.parent)
         replacing = self._options.overwrite or self._options.verify
-        write_image(after, job.target, self._options.write, overwrite=replacing)
+        try:
+            write_image(after, job.target, self._options.write, overwrite=replacing)
+        except OutputExistsError:  # another process that works on the same folder was faster
+            raise _SkippedError from None
         if before is not None:
             write_comparison(before, after, job.target.with_name(job.target.stem + ".compare.jpg"), overwrite=True)
 

@@ -10,8 +10,8 @@ from urllib.parse import quote
 
 from PIL import Image
 
-from paragon_arch.errors import ParagonError
-from paragon_arch.files.atomic import atomic_path
+from paragon_arch.errors import ImageError
+from paragon_arch.files.atomic import atomic_path, make_folder
 
 from ..pictures import Pixels, read_image, to_bytes
 from ..pictures.resample import resized
@@ -87,13 +87,13 @@ def write_report(
     progress = progress or Progress()
     with atomic_path(path, overwrite=overwrite) as temporary:
         files = path.with_name(path.stem + "_files")
-        files.mkdir(exist_ok=True)
+        make_folder(files)
         entries: list[str] = []
         for source, target in pairs:
             progress.raise_if_cancelled()
             try:
                 entries.append(_entry(source, target, files))
-            except (ParagonError, OSError) as error:
+            except ImageError as error:
                 log.warning("left out of the report: %s", error)
         page = _PAGE.format(title=html.escape(path.stem), count=len(entries), entries="\n".join(entries))
         temporary.write_text(page, encoding="utf-8")

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from paragon_arch.errors import OutputError
 
 from ..packages import require
+from ..progress import log
 from .symbolic import comparable
 
 SIZES = ((1, 17, 23), (2, 40, 31), (1, 8, 513), (1, 61, 5))
@@ -50,12 +51,16 @@ def inferred_scale(graph: bytes, size: int) -> float | None:
     onnx = require("onnx", "checking an ONNX graph")
     model = onnx.load_from_string(graph)
     for graph_input in model.graph.input:
-        for dim, value in zip(graph_input.type.tensor_type.shape.dim, (1, 3, size, size), strict=True):
+        for dim, value in zip(graph_input.type.tensor_type.shape.dim, (1, 3, size, size), strict=False):
             if not dim.dim_value:
                 dim.dim_value = value
-    inferred = onnx.shape_inference.infer_shapes(model)
-    height, width = inferred.graph.output[0].type.tensor_type.shape.dim[2:]
-    return height.dim_value / size if height.dim_value and height.dim_value == width.dim_value else None
+    try:
+        inferred = onnx.shape_inference.infer_shapes(model)
+    except Exception as error:  # the package's errors share no base class
+        log.info("the scale of an ONNX graph cannot be inferred: %s", str(error)[:200])
+        return None
+    sides = [dim.dim_value for dim in inferred.graph.output[0].type.tensor_type.shape.dim[2:]]
+    return sides[0] / size if len(sides) == 2 and sides[0] and sides[0] == sides[1] else None
 
 
 @torch.inference_mode()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
+import shlex
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -89,6 +90,8 @@ class GraphInputs:
         """Read a serialised model."""
         model = require("onnx", "reading an ONNX file").load_from_string(graph)
         dims = {item.name: item.type.tensor_type.shape.dim for item in model.graph.input}
+        if any(len(dim) != 4 for dim in dims.values()):
+            raise CorruptCheckpointError("an input of the graph is not an image (N, C, H, W): not an upscaler")
         precision = properties(graph).get("paragonsr.precision", "fp32")
         opened = any(dim[2].dim_param for dim in dims.values())
         return GraphInputs({name: dim[1].dim_value for name, dim in dims.items()}, precision, opened)
@@ -109,7 +112,8 @@ def trtexec_commands(onnx_name: str, graph: bytes, profile: Profile | None = Non
         for index, option in enumerate(("minShapes", "optShapes", "maxShapes")):
             shapes = (f"{name}:{_shape(profile.shapes(count)[index])}" for name, count in inputs.channels.items())
             parts.append(f"--{option}={','.join(shapes)}")
-    return {"10": " ".join([*parts, "--stronglyTyped"]), "11": " ".join(parts)}
+    # quoted, because names of inputs come from the file and the line goes into a shell
+    return {"10": shlex.join([*parts, "--stronglyTyped"]), "11": shlex.join(parts)}
 
 
 def _shape(shape: tuple[int, ...]) -> str:

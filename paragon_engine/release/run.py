@@ -11,6 +11,8 @@ from typing import Any
 
 import paragon_arch
 from paragon_arch.errors import CheckpointNotFoundError, OutputExistsError, QualityError
+from paragon_arch.files.atomic import make_folder
+from paragon_arch.files.lock import exclusive
 
 from ..onnx_export import usable_opset
 from ..packages import installed
@@ -53,6 +55,7 @@ def release(settings: ReleaseSettings, *, overwrite: bool = False, progress: Pro
     Raises:
         QualityError: the fused checkpoint or the FP32 graph differs from the checkpoint; nothing is left behind.
         OutputExistsError: the folder holds something else.
+        OutputError: another process makes the same folder at this moment.
         ParagonError: see the tree in `paragon_arch.errors`.
     """
     progress = progress or Progress()
@@ -64,13 +67,15 @@ def release(settings: ReleaseSettings, *, overwrite: bool = False, progress: Pro
         return Release(settings.output, done, False, done["failed"])
     if not overwrite and settings.output.is_dir() and any(settings.output.iterdir()):
         raise OutputExistsError(f"{settings.output}: is not empty; choose another folder or ask for overwriting")
-    staging.open()
-    try:
-        manifest = _make(Work(settings, staging.folder, progress), staging, key, progress)
-    except QualityError:
-        staging.discard()
-        raise
-    staging.publish(overwrite=overwrite)
+    make_folder(settings.output.parent)
+    with exclusive(staging.lock, str(settings.output)):
+        staging.open()
+        try:
+            manifest = _make(Work(settings, staging.folder, progress), staging, key, progress)
+        except QualityError:
+            staging.discard()
+            raise
+        staging.publish(overwrite=overwrite)
     progress.finish()
     return Release(settings.output, manifest, True, manifest["failed"])
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -54,6 +55,11 @@ class Staging:
         return self.final.parent / f".{self.final.name}.release"
 
     @property
+    def lock(self) -> Path:
+        """Of the process that makes the folder."""
+        return self.final.parent / f".{self.final.name}.release.lock"
+
+    @property
     def _record(self) -> Path:
         """The journal."""
         return self.final.parent / f".{self.final.name}.release.json"
@@ -68,8 +74,8 @@ class Staging:
         Raises:
             OutputError: it cannot be written.
         """
-        self._recover()
         try:
+            self._recover()
             if self._journal().get("key") != self.key:
                 self.discard()
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -122,6 +128,8 @@ class Staging:
         """Remove what a crash right after publishing leaves."""
         self._record.unlink(missing_ok=True)
         shutil.rmtree(self._previous, ignore_errors=True)
+        with suppress(OSError):  # Windows removes no open files; its holder does
+            self.lock.unlink()
 
     def discard(self) -> None:
         """Remove everything that was made so far."""
@@ -147,6 +155,8 @@ class Staging:
 
     def _intact(self, digests: dict[str, str]) -> bool:
         paths = {self.folder / name: digest for name, digest in digests.items()}
+        if any(self.folder.resolve() not in path.resolve().parents for path in paths):
+            return False  # a journal that somebody else has written
         return all(path.is_file() and file_sha256(path) == digest for path, digest in paths.items())
 
     def _journal(self) -> dict[str, Any]:

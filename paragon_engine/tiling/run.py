@@ -12,6 +12,7 @@ from torch import Tensor
 
 from paragon_arch.errors import InvalidOptionError
 
+from ..devices import device_failure
 from ..progress import Progress, log
 from . import overlap as overlapping
 from .buffers import Store, limits_for
@@ -57,8 +58,29 @@ def upscale_tensor(
         InvalidOptionError: a tile or overlap that makes no sense.
         MemoryError: not even the smallest tile fits; or the model runs untiled only, and does not fit.
         CancelledError: progress was cancelled.
+        ParagonError: the device failed or disappeared.
     """
     progress = progress or Progress()
+    try:
+        return _upscale(model, x, tile, tiling, overlap, progress, memory_limit, on_part)
+    except RuntimeError as error:
+        failure = device_failure(error, str(model.device))
+        if failure is None:
+            raise
+        raise failure from error
+
+
+def _upscale(
+    model: ImageModelDescriptor[Any],
+    x: Tensor,
+    tile: TileSize,
+    tiling: Tiling,
+    overlap: int | None,
+    progress: Progress,
+    memory_limit: int | None,
+    on_part: OnPart | None,
+) -> Tensor:
+    """The work of `upscale_tensor`."""
     if overlap is not None and tiling == "exact":
         raise InvalidOptionError("exact tiles need no overlap: leave it out, or ask for the tiling overlap")
     plan = make_plan(model, x, tile=tile, tiling=tiling, memory_limit=memory_limit)

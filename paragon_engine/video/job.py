@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import re
-import shutil
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,8 @@ from spandrel import ImageModelDescriptor
 from torch import Tensor
 
 from paragon_arch.errors import ImageError, InvalidOptionError, OutputExistsError
-from paragon_arch.files.atomic import atomic_path, remove_leftovers
+from paragon_arch.files.atomic import atomic_path, make_folder, output_errors, remove_leftovers
+from paragon_arch.files.lock import exclusive
 
 from ..jobs.pipeline import prefetched
 from ..progress import Progress, log
@@ -28,6 +28,7 @@ from .source import Frame, VideoInfo, probe, read_frames
 
 WARM_UP = 8
 """Frames before the place of resuming that the temporal feedback looks at again: 0.2 to the eighth is nothing."""
+_LOCK = "lock"
 _SEGMENT = re.compile(r"(\d{6})_(-?\d+)_(\d+)\.(?:nut|mov)")
 
 
@@ -89,7 +90,8 @@ def upscale_video(
     Raises:
         ImageError: the source cannot be read.
         OutputExistsError: the target exists and ``overwrite`` is False, or it is the source.
-        OutputError: the target's format is unknown, cannot hold the source's streams, or cannot be written.
+        OutputError: the target's format is unknown, cannot hold the source's streams, cannot be written, or is being
+            made by another process.
         InvalidOptionError: a setting makes no sense, or PyAV is not installed.
         CancelledError: progress was cancelled; finished segments are kept.
     """
@@ -105,33 +107,64 @@ def upscale_video(
     encoding = choose_encoding(info, target, size, settings.encode)
     log.info("%s: %d x %d to %d x %d, %s, %s", source, info.width, info.height, *size, encoding.codec.name,
              encoding.yuv.pix_fmt)  # fmt: skip
-    parts = _Parts(target, _fingerprint(model, info, settings, encoding))
-    work = _Work(info, upscaler, encoding, parts, settings.segment, progress)
-    work.run()
-    if not parts.files:
-        raise ImageError(f"{source}: not a single frame can be decoded")
-    frames = parts.frames
-    join(info, encoding, parts.files, target, audio=settings.audio, subtitles=settings.subtitles, overwrite=overwrite)
-    parts.remove()
+    parts = _Parts(target)
+    with parts.locked():
+        parts.open(_fingerprint(model, info, settings, encoding))
+        work = _Work(info, upscaler, encoding, parts, settings.segment, progress)
+        work.run()
+        if not parts.files:
+            raise ImageError(f"{source}: not a single frame can be decoded")
+        frames = parts.frames
+        join(
+            info, encoding, parts.files, target, audio=settings.audio, subtitles=settings.subtitles, overwrite=overwrite
+        )
+        parts.remove()
     return VideoSummary(frames, work.resumed, progress.elapsed)
 
 
 class _Parts:
     """The folder of finished segments. Their names tell their order, last PTS and number of frames."""
 
-    def __init__(self, target: Path, fingerprint: str) -> None:
+    def __init__(self, target: Path) -> None:
+        self._target = target
         self.folder = target.with_name(target.name + ".parts")
-        mark = self.folder / "job"
-        if self.folder.exists() and (not mark.is_file() or mark.read_text(encoding="ascii") != fingerprint):
-            if not mark.is_file() and any(self.folder.iterdir()):
-                raise OutputExistsError(f"{self.folder}: is in the way and not ours; move it or name another output")
-            log.info("%s: of other settings or another input; started over", self.folder)
-            shutil.rmtree(self.folder)
-        self.folder.mkdir(exist_ok=True)
-        if not mark.exists():
-            with atomic_path(mark) as temporary:
-                temporary.write_text(fingerprint, encoding="ascii")
+        self._mark = self.folder / "job"
+
+    def open(self, fingerprint: str) -> None:
+        """Go on with what is there, or start over.
+
+        Raises:
+            OutputExistsError: a folder has the name that is not ours.
+            OutputError: it cannot be written.
+        """
         remove_leftovers(self.folder)
+        with output_errors(self.folder):
+            if not self._mark.is_file() and any(path.name != _LOCK for path in self.folder.iterdir()):
+                raise OutputExistsError(f"{self.folder}: is in the way and not ours; move it or name another output")
+            if self._mark.is_file() and self._mark.read_text(encoding="ascii", errors="replace") != fingerprint:
+                log.info("%s: of other settings or another input; started over", self.folder)
+                self._clear()
+        if not self._mark.exists():
+            with atomic_path(self._mark) as temporary:
+                temporary.write_text(fingerprint, encoding="ascii")
+
+    def _clear(self) -> None:
+        """Remove all that is ours; the mark last, because a folder without it is taken for somebody else's."""
+        for path in self.folder.iterdir():
+            if path not in (self._mark, self.folder / _LOCK):
+                path.unlink()
+        self._mark.unlink(missing_ok=True)
+
+    @contextmanager
+    def locked(self) -> Generator[None, None, None]:
+        """The folder, which no other process may use meanwhile; gone at the end if nothing is in it."""
+        make_folder(self.folder)
+        try:
+            with exclusive(self.folder / _LOCK, str(self._target)):
+                yield
+        finally:
+            with suppress(OSError):  # segments to go on with
+                self.folder.rmdir()
 
     @property
     def _found(self) -> list[re.Match[str]]:
@@ -161,7 +194,7 @@ class _Parts:
     def remove(self) -> None:
         """The video is complete."""
         with suppress(OSError):
-            shutil.rmtree(self.folder)
+            self._clear()
 
 
 class _Work:
@@ -205,7 +238,8 @@ class _Work:
         unnamed = self._parts.folder / f"next.{container}"
         with atomic_path(unnamed, overwrite=True) as temporary:
             last, count, following = self._encode(temporary, first, frames)
-        unnamed.rename(self._parts.next_name(last, count, container))
+        with output_errors(unnamed):
+            unnamed.rename(self._parts.next_name(last, count, container))
         return following
 
     def _encode(self, path: Path, first: Frame, frames: Iterator[Frame]) -> tuple[int, int, Frame | None]:

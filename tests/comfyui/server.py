@@ -53,6 +53,11 @@ class Server:
             self.stop()
             raise
 
+    @property
+    def process(self) -> int:
+        """The server's process id."""
+        return self._process.pid
+
     def _wait_until_up(self) -> None:
         deadline = time.monotonic() + START_SECONDS
         while self._process.poll() is None and time.monotonic() < deadline:

@@ -29,7 +29,20 @@ def test_a_name_inside_the_folder(tmp_path: Path, name: str, file: str) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["../model", "mine/../../model", "..\\..\\model", "/etc/model", "//server/share/model", "", "  ", "mine/", "a\0b"],
+    [
+        "../model",
+        "mine/../../model",
+        "..\\..\\model",
+        "/etc/model",
+        "//server/share/model",
+        "",
+        "  ",
+        "mine/",
+        "a\0b",
+        "C:model",
+        "a:b",
+        "\ud800",
+    ],
 )
 def test_a_name_that_leads_out_of_the_folder_or_is_none(tmp_path: Path, name: str) -> None:
     with pytest.raises(InvalidOptionError, match="file name"):
