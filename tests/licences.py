@@ -14,7 +14,7 @@ import sys
 from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from packaging.requirements import Requirement
 
@@ -49,7 +49,8 @@ def licence_of(name: str) -> str:
     """The licence that a package's metadata state, as one line; "" if they state none."""
     found: Any = metadata.metadata(name)
     stated: str = found.get("License-Expression") or ""
-    classifiers = [item.rpartition(" :: ")[2] for item in found.get_all("Classifier") or [] if "License ::" in item]
+    listed = cast("list[str]", found.get_all("Classifier") or [])
+    classifiers = [item.rpartition(" :: ")[2] for item in listed if "License ::" in item]
     text: str = (found.get("License") or "").strip()
     first = text.splitlines()[0].strip() if text else ""
     chosen = stated or ", ".join(item for item in classifiers if item != "OSI Approved") or first

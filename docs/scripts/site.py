@@ -52,7 +52,7 @@ def places() -> dict[str, str]:
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
     """Add the pages whose names are not known before to the navigation, and those that need not be there."""
     known = places().values()
-    nav: Any = config.nav
+    nav = cast("list[Any]", config.nav)
     for title, folder in SECTIONS.items():
         nav.append({title: [place for place in known if place.startswith(f"{folder}/") and place.endswith(".md")]})
     trust = [{title: place} for title, place in TRUST.items() if place in known or (ROOT / "docs" / place).is_file()]

@@ -16,7 +16,7 @@ from PIL import Image
 
 from tests.comfyui.server import Server
 from tests.comfyui.subjects import FUSIBLE, RANDOM, SHIPPED, assert_saved, expected, saved
-from tests.comfyui.test_nodes import model_file, upscaling
+from tests.comfyui.test_workflows import model_file, upscaling
 from tests.measuring import note
 
 pytestmark = [pytest.mark.comfyui, pytest.mark.exhaustive]
