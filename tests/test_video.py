@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 import paragon_arch
@@ -128,14 +129,14 @@ def test_subtitles_are_kept_or_refused_before_the_work(tmp_path: Path) -> None:
 @pytest.mark.parametrize("full_range", [False, True])
 def test_colours_survive_the_way_to_rgb_and_back(bits: int, sub: tuple[int, int] | None, full_range: bool) -> None:
     yuv = YuvFormat(bits, sub, 1, full_range)
-    rgb = torch.from_numpy(texture(32, 48)).permute(2, 0, 1)[None] / 255 * 0.8 + 0.1
+    small = torch.from_numpy(texture(32, 48)).permute(2, 0, 1)[None] / 255 * 0.8 + 0.1
+    rgb = F.interpolate(small, scale_factor=4, mode="bilinear")  # chroma that half its samples can hold
     planes = yuv.from_rgb(rgb)
     again = yuv.from_rgb(yuv.to_rgb(planes, CPU))
     assert len(planes) == (1 if sub is None else 3)
     for first, second in zip(planes, again, strict=True):
-        assert np.abs(first.astype(int) - second.astype(int)).max() <= (
-            1 if sub in ((1, 1), None) else 2 ** (bits - 8) * 6
-        )
+        lost = np.abs(first.astype(int) - second.astype(int)).max()
+        assert lost <= (1 if sub in ((1, 1), None) else 2 ** (bits - 8) * 2)
     assert np.abs(planes[0].astype(int) - again[0].astype(int)).max() <= 1
 
 

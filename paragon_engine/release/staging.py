@@ -116,13 +116,23 @@ class Staging:
             if self.final.is_dir() and any(self.final.iterdir()):
                 if not overwrite:
                     raise OutputExistsError(f"{self.final}: is not empty; choose another folder or ask for overwriting")
-                self.final.rename(self._previous)
-            elif self.final.is_dir():
-                self.final.rmdir()
-            self.folder.rename(self.final)
+                self._replace()
+            else:
+                if self.final.is_dir():
+                    self.final.rmdir()
+                self.folder.rename(self.final)
             self.clean()
         except OSError as error:
             raise OutputError(f"{self.final}: cannot be written ({error})") from error
+
+    def _replace(self) -> None:
+        self.final.rename(self._previous)
+        try:
+            self.folder.rename(self.final)
+        except OSError:
+            with suppress(OSError):  # else `_recover` does it at the next run
+                self._previous.rename(self.final)
+            raise
 
     def clean(self) -> None:
         """Remove what a crash right after publishing leaves."""

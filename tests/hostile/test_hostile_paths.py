@@ -17,6 +17,7 @@ from nodes.quantize_int8 import QuantizeInt8
 from nodes.save_model import SaveModel
 from nodes.upscale_video import UpscaleVideo
 from paragon_arch.errors import InvalidOptionError, ParagonError
+from paragon_arch.files.atomic import atomic_path
 from paragon_engine.jobs import FolderOptions, upscale_files
 from paragon_engine.jobs.report import write_report
 from paragon_engine.release.staging import Staging
@@ -66,7 +67,8 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
         written = True
 
     def quantize(_model: object, _pictures: object, path: Path, **_: Any) -> Report:
-        path.write_bytes(b"")
+        with atomic_path(path, overwrite=True) as temp:
+            temp.write_bytes(b"")
         return Report()
 
     def export(_checkpoint: Path, folder: Path, *_: Any, **options: Any) -> Any:
