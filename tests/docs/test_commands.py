@@ -215,7 +215,7 @@ def test_installation_names_extras_that_exist(example: Example) -> None:
     assert words[words.index("pip") + 1] == "install"
 
 
-@cases("python -m pytest", "CHAINNER_PATH", "python tests/", "python docs/", ".ci/run", "mkdocs")
+@cases("python -m pytest", "python -m tests.", "CHAINNER_PATH", "python tests/", "python docs/", ".ci/run", "mkdocs")
 def test_development_command_names_what_exists(example: Example) -> None:
     """Running tests by tests would not end. `mkdocs build` is run by test_site.py."""
     words = shlex.split(example.line)
@@ -223,6 +223,8 @@ def test_development_command_names_what_exists(example: Example) -> None:
     for word in words:
         if word.startswith(("tests/", "docs/", ".ci/")):
             assert (ROOT / word).exists()
+        if word.startswith("tests."):
+            assert (ROOT / f"{word.replace('.', '/')}.py").exists()
     if words[:3] == ["python", "-m", "pytest"] and "-m" in words[3:]:
         assert words[words.index("-m", 3) + 1] in {marker.partition(":")[0] for marker in markers}
 
@@ -248,6 +250,7 @@ def test_every_example_is_tested() -> None:
         "torchrun",
         "python -m benchmarks.",
         "python -m docs.",
+        "python -m tests.",
     )
     known += ("python -m pip", "pip install", "PYTHON -m pip", "python -m pytest", "CHAINNER_PATH", "python tests/")
     known += ("python docs/", ".ci/run", "mkdocs", "trtexec")
