@@ -68,7 +68,7 @@ class ExportOnnx:
         model = own_model(upscale_model)
         target = contained_path(FOLDERS[folder](), file_name, suffix=".onnx")
         make_folder(target.parent)
-        options = ExportOptions(precisions=_chosen(precision), opset=opset)
+        options = ExportOptions(precisions=_chosen(precision), opset=opset, stem=target.stem)
         with scratch_folder() as scratch, ordinary_mode():
             checkpoint = scratch / f"{target.stem}.safetensors"
             paragon_arch.save(private_copy(model), checkpoint)

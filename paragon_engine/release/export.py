@@ -56,6 +56,8 @@ class ExportOptions:
     slim: bool = True
     video: bool = False
     """Export the graph with the feature tap instead."""
+    stem: str | None = None
+    """What the files' names start with; None: the checkpoint's name, without "_fused" at its end."""
     credits: Credits = field(default_factory=Credits)
 
 
@@ -136,7 +138,7 @@ def prove(
 ) -> Export:
     """Verify a graph and give it its metadata and name."""
     opset = usable_opset(options.opset)
-    name = file_name(stem_of(source.path), opset=opset, precision=precision, video=options.video)
+    name = file_name(options.stem or stem_of(source.path), opset=opset, precision=precision, video=options.video)
     facts = model_facts(source.fused, source_sha256=source.sha256, date=date_of(source.path), made_by=options.credits)
     own = {"precision": precision, "opset": str(opset), "io": options.io if precision == "fp16" else "fp32"}
     own |= {"calibration": "none"}
@@ -241,6 +243,6 @@ def refuse_targets(path: Path, folder: Path, options: ExportOptions, *, overwrit
         raise OutputError(f"{folder}: is a file; name a folder")
     opset = usable_opset(options.opset)
     for precision in options.precisions:
-        target = folder / file_name(stem_of(path), opset=opset, precision=precision, video=options.video)
+        target = folder / file_name(options.stem or stem_of(path), opset=opset, precision=precision, video=options.video)
         if target.exists() and not overwrite:
             raise OutputExistsError(f"{target}: exists already; choose another folder or ask for overwriting")
