@@ -7,8 +7,8 @@ const NODE = "ParagonSRLoadModel";
 const HEIGHT = 24;
 const MARGIN = 4; // around the line, inside the space that the widget gets
 const STYLE = `
-.paragonsr-badge { box-sizing: border-box; width: 100%; height: ${HEIGHT}px; padding: 0 8px; border-radius: 4px;
-  overflow: hidden; font: 12px/${HEIGHT}px sans-serif; text-align: center; text-overflow: ellipsis;
+.paragonsr-badge { box-sizing: border-box; width: 100%; height: ${HEIGHT}px; max-height: ${HEIGHT}px; padding: 0 8px;
+  border-radius: 4px; overflow: hidden; font: 12px/${HEIGHT}px sans-serif; text-align: center; text-overflow: ellipsis;
   white-space: nowrap; color: var(--input-text, #ddd); background: var(--comfy-input-bg, #222); }
 `;
 const DELAY = 200; // ms: a workflow that is being loaded sets one value after the other
