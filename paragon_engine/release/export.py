@@ -243,6 +243,8 @@ def refuse_targets(path: Path, folder: Path, options: ExportOptions, *, overwrit
         raise OutputError(f"{folder}: is a file; name a folder")
     opset = usable_opset(options.opset)
     for precision in options.precisions:
-        target = folder / file_name(options.stem or stem_of(path), opset=opset, precision=precision, video=options.video)
+        target = folder / file_name(
+            options.stem or stem_of(path), opset=opset, precision=precision, video=options.video
+        )
         if target.exists() and not overwrite:
             raise OutputExistsError(f"{target}: exists already; choose another folder or ask for overwriting")
