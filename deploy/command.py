@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from paragon_arch.errors import OutputError
+
 
 @dataclass(frozen=True)
 class Command:
@@ -51,6 +53,20 @@ def positive_int(text: str) -> int:
     if value < 1:
         raise argparse.ArgumentTypeError(f"{text} is not a whole number of 1 or more")
     return value
+
+
+def refuse_checkpoint_output(args: argparse.Namespace) -> None:
+    """Refuse, before the work, an ``args.output`` that no checkpoint made from ``args.input`` can be written to.
+
+    Raises:
+        OutputError: not *.safetensors, or its folder does not exist.
+        OutputExistsError: it is the input, or exists without ``args.overwrite``.
+    """
+    from paragon_engine.upscale import refuse_existing
+
+    if args.output.suffix != ".safetensors":
+        raise OutputError(f"{args.output}: only .safetensors is written; name the output *.safetensors")
+    refuse_existing(args.input, args.output, overwrite=args.overwrite)
 
 
 def positive_float(text: str) -> float:

@@ -11,13 +11,22 @@ from torch import Tensor
 from paragon_engine.progress import log
 from paragon_engine.video import FrameSettings, FrameUpscaler, has_feedback
 
-from . import host, settings
+from . import host
 from .progress import NodeProgress, Preview
-from .upscaling import Resize, Size, make_worker, size_widgets, speed_widgets, tiles
+from .upscaling import (
+    FollowsPrecisionSetting,
+    Resize,
+    Size,
+    make_worker,
+    model_input,
+    size_widgets,
+    speed_widgets,
+    tiles,
+)
 from .working import Choice, Model, interruptible
 
 
-class UpscaleFrames:
+class UpscaleFrames(FollowsPrecisionSetting):
     """Upscale the frames of a video that is an IMAGE batch, each in the light of those before it."""
 
     CATEGORY = "ParagonSR"
@@ -34,18 +43,10 @@ class UpscaleFrames:
     def INPUT_TYPES(cls) -> host.Inputs:  # noqa: N802  (ComfyUI's name)
         """The node's widgets, in ComfyUI's form."""
         inputs = {
-            "upscale_model": (
-                "UPSCALE_MODEL",
-                {"tooltip": "From Load ParagonSR Model, or from any other loader of upscale models."},
-            ),
+            **model_input(),
             "images": ("IMAGE", {"tooltip": "Frames in the order of the video."}),
         }
         return {"required": {**inputs, **size_widgets(), **speed_widgets(), **feedback_widget()}}
-
-    @classmethod
-    def IS_CHANGED(cls, precision: Choice | None = None, **_: object) -> str:  # noqa: N802  (ComfyUI's name)
-        """What "auto" stands for may have changed in the settings."""
-        return settings.precision(precision or "auto")
 
     def upscale(
         self,

@@ -7,14 +7,23 @@ from typing import Any
 from spandrel import ImageModelDescriptor
 from torch import Tensor
 
-from . import host, settings
+from . import host
 from .batch import MaskUse, upscale_batch
 from .progress import NodeProgress
-from .upscaling import Resize, Size, make_worker, size_widgets, speed_widgets, tiles
+from .upscaling import (
+    FollowsPrecisionSetting,
+    Resize,
+    Size,
+    make_worker,
+    model_input,
+    size_widgets,
+    speed_widgets,
+    tiles,
+)
 from .working import Choice
 
 
-class UpscaleImage:
+class UpscaleImage(FollowsPrecisionSetting):
     """Upscale pictures with any upscale model, in tiles where memory is short."""
 
     CATEGORY = "ParagonSR"
@@ -34,11 +43,6 @@ class UpscaleImage:
     def INPUT_TYPES(cls) -> host.Inputs:  # noqa: N802  (ComfyUI's name)
         """The node's widgets, in ComfyUI's form."""
         return {"required": {**_inputs(), **size_widgets(), **speed_widgets()}, "optional": _mask_widgets()}
-
-    @classmethod
-    def IS_CHANGED(cls, precision: Choice | None = None, **_: object) -> str:  # noqa: N802  (ComfyUI's name)
-        """What "auto" stands for may have changed in the settings."""
-        return settings.precision(precision or "auto")
 
     def upscale(
         self,
@@ -72,10 +76,7 @@ class UpscaleImage:
 
 def _inputs() -> dict[str, tuple[Any, ...]]:
     return {
-        "upscale_model": (
-            "UPSCALE_MODEL",
-            {"tooltip": "From Load ParagonSR Model, or from any other loader of upscale models."},
-        ),
+        **model_input(),
         "image": ("IMAGE", {"tooltip": "One picture or a batch, which is worked through one by one."}),
     }
 

@@ -16,11 +16,20 @@ from paragon_arch.errors import InvalidOptionError
 from paragon_engine.video import EncodeOptions, FrameSettings, VideoSettings, probe, upscale_video
 from paragon_engine.video.encode import CODECS
 
-from . import host, settings
+from . import host
 from .progress import NodeProgress
 from .scratch import scratch_folder
 from .upscale_frames import feedback_widget, usable_feedback
-from .upscaling import Resize, Size, make_worker, size_widgets, speed_widgets, tiles
+from .upscaling import (
+    FollowsPrecisionSetting,
+    Resize,
+    Size,
+    make_worker,
+    model_input,
+    size_widgets,
+    speed_widgets,
+    tiles,
+)
 from .working import Choice, interruptible
 
 CONTAINERS = ("mp4", "mkv", "mov", "webm")
@@ -28,7 +37,7 @@ SEGMENT = 120
 """Frames that a cancelled run loses at most."""
 
 
-class UpscaleVideo:
+class UpscaleVideo(FollowsPrecisionSetting):
     """Upscale a video frame by frame, with its sound, in constant memory."""
 
     CATEGORY = "ParagonSR"
@@ -45,19 +54,11 @@ class UpscaleVideo:
     def INPUT_TYPES(cls) -> host.Inputs:  # noqa: N802  (ComfyUI's name)
         """The node's widgets, in ComfyUI's form."""
         inputs = {
-            "upscale_model": (
-                "UPSCALE_MODEL",
-                {"tooltip": "From Load ParagonSR Model, or from any other loader of upscale models."},
-            ),
+            **model_input(),
             "video": ("VIDEO", {"tooltip": "From Load Video. Its sound is kept."}),
         }
         widgets = {**size_widgets(), **speed_widgets(), **feedback_widget(), **_encoding_widgets()}
         return {"required": {**inputs, **widgets}}
-
-    @classmethod
-    def IS_CHANGED(cls, precision: Choice | None = None, **_: object) -> str:  # noqa: N802  (ComfyUI's name)
-        """What "auto" stands for may have changed in the settings."""
-        return settings.precision(precision or "auto")
 
     def upscale(
         self,

@@ -48,6 +48,15 @@ class Size:
         return width, self.height or max(1, round(size[1] * self.width / size[0]))
 
 
+class FollowsPrecisionSetting:
+    """A node with a widget `precision`."""
+
+    @classmethod
+    def IS_CHANGED(cls, precision: Choice | None = None, **_: object) -> str:  # noqa: N802  (ComfyUI's name)
+        """What "auto" stands for may have changed in the settings."""
+        return settings.precision(precision or "auto")
+
+
 def tiles(model: Model, image: Tensor, tile: str) -> UpscaleSettings:
     """The engine's settings for a widget's tile size: exact tiles where the model is known well enough for them."""
     side: TileSize = "auto" if tile == "auto" else 0 if tile == "untiled" else int(tile)
@@ -73,6 +82,16 @@ def make_worker(model: Model, image: Tensor, tile: TileSize, precision: Choice) 
 def _planes(image: Tensor) -> Tensor:
     """The colours of the first picture, (1, C, H, W)."""
     return image[:1, ..., :3].movedim(-1, 1)
+
+
+def model_input() -> dict[str, tuple[Any, ...]]:
+    """Of the model, which may be of any family."""
+    return {
+        "upscale_model": (
+            "UPSCALE_MODEL",
+            {"tooltip": "From Load ParagonSR Model, or from any other loader of upscale models."},
+        )
+    }
 
 
 def size_widgets() -> dict[str, tuple[Any, ...]]:

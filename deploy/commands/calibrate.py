@@ -5,11 +5,10 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from paragon_arch.errors import OutputError
 from paragon_engine.progress import log
 
 from .. import console
-from ..command import Command, add_overrides, overrides, positive_int
+from ..command import Command, add_overrides, overrides, positive_int, refuse_checkpoint_output
 from ..exit_codes import ExitCode
 from ..reports import add_json, say_json
 
@@ -28,11 +27,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Calibrate and write."""
     from paragon_engine.release.calibrate import calibrate_checkpoint
-    from paragon_engine.upscale import refuse_existing
 
-    if args.output.suffix != ".safetensors":
-        raise OutputError(f"{args.output}: only .safetensors is written; name the output *.safetensors")
-    refuse_existing(args.input, args.output, overwrite=args.overwrite)
+    refuse_checkpoint_output(args)
     progress = console.progress(quiet=args.quiet)
     try:
         report = calibrate_checkpoint(

@@ -6,11 +6,10 @@ import argparse
 from pathlib import Path
 
 import paragon_arch
-from paragon_arch.errors import OutputError
 from paragon_engine.progress import log
 
 from .. import console
-from ..command import Command, add_overrides, overrides
+from ..command import Command, add_overrides, overrides, refuse_checkpoint_output
 from ..exit_codes import ExitCode
 from ..reports import add_json, say_json
 
@@ -36,14 +35,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Load, fuse, write."""
-    from paragon_engine.upscale import refuse_existing
-
-    if args.output.suffix != ".safetensors":
-        raise OutputError(f"{args.output}: only .safetensors is written; name the output *.safetensors")
-    refuse_existing(args.input, args.output, overwrite=args.overwrite)
     from paragon_arch.api import fuse_verbosely
     from paragon_engine.release.validation import validate
 
+    refuse_checkpoint_output(args)
     model = paragon_arch.load(args.input, **overrides(args))
     before = validate(model)
     fused, fusion = fuse_verbosely(model, accept_identity=args.accept_identity_kernel)

@@ -18,12 +18,11 @@ from typing import Any
 import torch
 
 from paragon_arch.errors import CheckpointNotFoundError, CorruptCheckpointError, InvalidOptionError, OutputError
-from paragon_arch.files.atomic import atomic_path
+from paragon_arch.files.atomic import atomic_path, make_folder
 
 from ..onnx_export import properties, read_graph
 from ..packages import installed, require, version
 from ..progress import log
-from .staging import make_folder
 
 INSTALL_HINT = "pip install tensorrt (NVIDIA GPU and driver needed), then run this command again"
 WORKSPACE = 4 << 30

@@ -12,7 +12,7 @@ from torch import Tensor
 import paragon_arch
 from paragon_arch import ParagonModelDescriptor
 from paragon_arch.errors import InvalidOptionError, OutputError, OutputExistsError
-from paragon_arch.files.atomic import atomic_path
+from paragon_arch.files.atomic import atomic_path, make_folder
 from paragon_arch.networks.base import SRNetwork
 
 from ..inference import inference_form
@@ -30,7 +30,6 @@ from .artefacts import Artefact, file_sha256, graph_artefact, network_artefact
 from .facts import Credits, date_of, file_name, model_facts, parity_facts, stem_of, with_prefix
 from .half import half_graph
 from .pictures import PictureSet, centre, fit_channels, odd_inputs, photographs, reduced, resized_inputs
-from .staging import make_folder
 from .verify import LIMITS, Limits, Verification, verify
 
 PRECISIONS: list[Precision] = ["fp32", "fp16"]

@@ -15,11 +15,12 @@ from torch import Tensor
 from paragon_arch.dead_leaves import dead_leaves
 from paragon_arch.errors import ImageError
 
+from ..onnx_export import SIZES
 from ..pictures import EXTENSIONS, read_image
 
 GENERATED = ((192, 11), (192, 12), (256, 13))
 """(side, seed) of the pictures that are used where the user gives none."""
-ODD_SIZES = ((1, 17, 23), (2, 40, 31), (1, 8, 513), (1, 61, 5), (1, 101, 97), (1, 128, 64))
+ODD_SIZES = (*SIZES, (1, 101, 97), (1, 128, 64))
 """(batch, height, width) of inputs: primes, below a window, very wide, very narrow; no export is traced at them."""
 SMALLEST = 32
 """Smaller pictures have nothing to measure."""

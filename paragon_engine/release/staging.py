@@ -25,18 +25,6 @@ StepResult = dict[str, Any]
 """What a step found out, as JSON types."""
 
 
-def make_folder(folder: Path) -> None:
-    """Make a folder for outputs, where there is none.
-
-    Raises:
-        OutputError: it cannot be made.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"{folder}: this folder cannot be made ({error}): choose another") from error
-
-
 @dataclass
 class Staging:
     """The hidden folder.

@@ -88,18 +88,24 @@ def test_another_folder_gets_the_same_bytes(whole: ReleaseSettings, tmp_path: Pa
     assert content(again.output) == content(whole.output)
 
 
+def power_cut(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def release_until_power_cut(chosen: ReleaseSettings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All graphs are made, the engines' commands are not."""
+    with monkeypatch.context() as patch:
+        patch.setattr(steps, "engines", power_cut)
+        with pytest.raises(KeyboardInterrupt):
+            release(chosen)
+
+
 def test_going_on_repeats_no_finished_step(
     whole: ReleaseSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     chosen = replace(whole, output=tmp_path / "out")
 
-    def power_cut(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(steps, "engines", power_cut)
-        with pytest.raises(KeyboardInterrupt):
-            release(chosen)
+    release_until_power_cut(chosen, monkeypatch)
     assert not chosen.output.exists()
     for name in ("fuse", "fp32", "fp16"):
         monkeypatch.setattr(steps, name, power_cut)
@@ -111,13 +117,7 @@ def test_going_on_repeats_no_finished_step(
 def test_a_damaged_step_is_done_again(whole: ReleaseSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     chosen = replace(whole, output=tmp_path / "out")
 
-    def power_cut(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(steps, "engines", power_cut)
-        with pytest.raises(KeyboardInterrupt):
-            release(chosen)
+    release_until_power_cut(chosen, monkeypatch)
     (tmp_path / ".out.release" / "2x_tiny_op18_fp16.onnx").write_bytes(b"torn")
     release(chosen)
     assert content(chosen.output) == content(whole.output)
