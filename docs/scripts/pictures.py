@@ -18,7 +18,7 @@ ENGINE = {
     "release": "export, verify, release",
     "video": "videos, frame by frame",
     "jobs": "folders, shards, clusters",
-    "benchmark": "measuring in turns",
+    "benchmark": "every form and backend",
     "quantize": "INT8 and FP8",
     "model_source": "opens a model for a job",
     "upscale": "one picture, size, alpha",
@@ -31,6 +31,7 @@ ENGINE = {
     "packages": "optional packages",
     "devices": "CPU, GPU",
     "metrics": "PSNR, SSIM",
+    "turns": "timing against each other",
 }
 ARCH = {
     "paragon_arch": "public names",

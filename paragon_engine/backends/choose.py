@@ -6,9 +6,9 @@ import hashlib
 import json
 import os
 import platform
-import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +20,13 @@ from paragon_arch.networks.base import SRNetwork
 
 from ..packages import installed, version
 from ..progress import log
+from ..turns import Turns
 from . import Backend, Precision, Runner, usable
 
 SIDE = 192
 """Height and width of the image that is timed: a small tile."""
 ROUNDS = 5
-"""Each candidate runs once to warm up, then this often, in turns with the others."""
+"""Runs of each candidate that count."""
 KEPT = 200
 """Choices remembered; the oldest go first."""
 
@@ -71,25 +72,10 @@ def measure(
             if item.name == "torch":
                 raise
             log.info("backend %s cannot run this model: %s", item.name, str(error)[:200])
-    times: dict[str, list[float]] = {name: [] for name in runners}
+    turns = Turns({name: partial(run, image) for name, run in runners.items()}, device)
     for _ in range(ROUNDS):
-        for name, run in runners.items():
-            times[name].append(seconds(lambda run=run: run(image), device))
-    return {name: statistics.median(values) for name, values in times.items()}
-
-
-def seconds(call: Callable[[], object], device: torch.device) -> float:
-    """Wall time of one call, the device's queue included."""
-    _synchronize(device)
-    began = time.perf_counter()
-    call()
-    _synchronize(device)
-    return time.perf_counter() - began
-
-
-def _synchronize(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
+        turns.take()
+    return turns.medians()
 
 
 def cache_key(network: SRNetwork, device: torch.device, precision: Precision) -> str:

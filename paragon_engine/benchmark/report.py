@@ -89,7 +89,8 @@ def markdown(report: Report, *, title: str = "Benchmarks", plot: str | None = No
 
 
 _EXPLANATION = """\
-Lines of one table were measured in turns in one run, FP32, batch 1. Medians; read ratios, not milliseconds.
+Lines of one table were measured in turns in one run, FP32, batch 1, each right after a run of its own that does not
+count. Medians; read ratios, not milliseconds.
 *Speed-up* is the first line's median over this one's. *vs. its graph* compares our ONNX graph with the one that the
 reference form exports to, on the same backend. *Peak* is memory that the first run took beyond what was held before
 it. *Of GEMM* and *of copy* are the form's arithmetic, and the memory traffic of its operations, over what this machine

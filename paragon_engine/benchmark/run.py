@@ -8,6 +8,7 @@ import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -16,9 +17,10 @@ from paragon_arch.errors import ParagonError
 from paragon_arch.networks.base import SRNetwork
 
 from ..backends import usable
-from ..backends.choose import processor, seconds
+from ..backends.choose import processor
 from ..packages import installed, version
 from ..progress import Progress, log
+from ..turns import Turns
 from .ceilings import Work, probes, work
 from .memory import peak_bytes
 from .subjects import Reference, Subject, subjects
@@ -108,7 +110,7 @@ def benchmark(
 ) -> Report:
     """Measure networks.
 
-    Lines of a case run in turns, so that a disturbance of the machine hits all of them; the order turns round, too.
+    Lines of a case run in turns: see `Turns`.
 
     Args:
         networks: by title; in FP32, in evaluation mode.
@@ -205,16 +207,18 @@ def _prepared(subject: Subject, image: Tensor, baseline: Tensor | None) -> tuple
 
 @torch.inference_mode()
 def _take_turns(lines: list[_Line], image: Tensor, options: Options, ceilings: Ceilings, progress: Progress) -> None:
-    began = time.monotonic()
+    calls: dict[str | int, Callable[[], object]] = {name: call for name, (call, _, _) in ceilings.items()}
+    calls |= {index: partial(line.run, image) for index, line in enumerate(lines)}
+    turns, began = Turns(calls, image.device), time.monotonic()
     for turn in range(options.runs):
         progress.advance()
         if turn >= MIN_RUNS and time.monotonic() - began > options.budget:
             break
-        start = turn % max(1, len(lines))
-        for line in lines[start:] + lines[:start]:
-            line.times.append(seconds(lambda line=line: line.run(image), image.device))
-        for call, _, times in ceilings.values():
-            times.append(seconds(call, image.device))
+        turns.take()
+    for index, line in enumerate(lines):
+        line.times = turns.times[index]
+    for name, (_, _, times) in ceilings.items():
+        times += turns.times[name]
 
 
 def _row(line: _Line) -> Row:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import platform
-import statistics
 from functools import partial
 from pathlib import Path
 
@@ -11,8 +10,9 @@ import torch
 
 from ..backends import BACKENDS
 from ..backends.base import GraphBackend, Runner
-from ..backends.choose import processor, seconds
+from ..backends.choose import processor
 from ..progress import Progress
+from ..turns import Turns
 from .report import Speed
 
 NAMES = ("onnxruntime", "openvino")
@@ -22,7 +22,7 @@ GRAPHS = ("fp32", "quantized")
 def measure(
     fp32: bytes, quantized: bytes, *, channels: int, size: int, runs: int, progress: Progress
 ) -> tuple[list[Speed], dict[str, str]]:
-    """Median times of both graphs, every run of one beside a run of each other.
+    """Median times of both graphs, measured in turns.
 
     Returns:
         One `Speed` for each runtime that runs both, and the reasons of those that do not.
@@ -34,15 +34,12 @@ def measure(
             lines |= {(name, kind): _started(name, graph, image) for kind, graph in _both(fp32, quantized)}
         except Exception as error:  # runtimes raise whatever they like about a graph that they cannot run
             failed[name] = str(error).strip().splitlines()[0][:200]
-    times: dict[tuple[str, str], list[float]] = {key: [] for key in lines}
+    turns = Turns({key: partial(run, image) for key, run in lines.items()}, image.device)
     progress.start(runs, label="measuring speed")
-    for turn in range(runs):
-        keys = list(lines)
-        start = turn % max(1, len(keys))
-        for key in keys[start:] + keys[:start]:
-            times[key].append(seconds(partial(lines[key], image), image.device))
+    for _ in range(runs):
+        turns.take()
         progress.advance()
-    medians = {key: statistics.median(values) for key, values in times.items()}
+    medians = turns.medians()
     names = dict.fromkeys(name for name, _ in lines)
     return [Speed(name, size, *(medians[name, kind] for kind in GRAPHS)) for name in names], failed
 

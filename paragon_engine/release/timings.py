@@ -9,10 +9,10 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
-import statistics
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -26,12 +26,13 @@ from ..backends.forms import fused
 from ..inference import inference_form
 from ..packages import installed, version
 from ..progress import Progress, log
+from ..turns import Turns
 from .artefacts import Artefact, graph_artefact, network_artefact
 
 SIDE = 256
 """Height and width of the input."""
 RUNS = 7
-"""Runs of each, in turns, after one to warm up."""
+"""Runs of each that count, in turns."""
 
 
 @dataclass(frozen=True)
@@ -106,13 +107,9 @@ def _timers(checkpoint: Artefact, graphs: Mapping[str, bytes]) -> dict[tuple[str
 
 def _measure(timers: dict[tuple[str, str], Timer], checkpoint: Artefact, progress: Progress) -> list[Timing]:
     image = torch.rand(1, checkpoint.channels, SIDE, SIDE, generator=torch.Generator().manual_seed(0))
-    times: dict[tuple[str, str], list[float]] = {key: [] for key in timers}
-    progress.start(RUNS + 1, label="measuring the speed")
-    for turn in range(RUNS + 1):
-        for key, run in timers.items():
-            began = time.perf_counter()
-            run(image)
-            if turn:
-                times[key].append(time.perf_counter() - began)
+    turns = Turns({key: partial(run, image) for key, run in timers.items()}, image.device)
+    progress.start(RUNS, label="measuring the speed")
+    for _ in range(RUNS):
+        turns.take()
         progress.advance()
-    return [Timing(*key, round(1000 * statistics.median(values), 1)) for key, values in times.items()]
+    return [Timing(*key, round(1000 * median, 1)) for key, median in turns.medians().items()]
