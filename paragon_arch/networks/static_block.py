@@ -64,9 +64,10 @@ class SpatialAttention(nn.Module):
 def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """Attention among all pixels of ``(N, C, H, W)`` maps."""
     height, width = v.shape[2:]
-    q, k, tokens = (map_.flatten(2).transpose(1, 2) for map_ in (q, k, v))
+    # one head, as a dimension of its own: PyTorch's ONNX exporter takes no attention without
+    q, k, tokens = (map_.flatten(2).transpose(1, 2)[:, None] for map_ in (q, k, v))
     out = F.scaled_dot_product_attention(q, k, tokens, scale=(height * width) ** -0.5)
-    return out.transpose(1, 2).reshape(v.shape)
+    return out[:, 0].transpose(1, 2).reshape(v.shape)
 
 
 def attend_windows(q: Tensor, k: Tensor, v: Tensor) -> Tensor:

@@ -87,16 +87,17 @@ def workspace(func: Any, args: tuple[Any, ...], result: Any) -> int:
 
     oneDNN's convolutions work on a copy of the input, then of the output, with the channels in blocks of eight. A crop
     is copied for them first.
-    Attention of maps without a head dimension is not fused: it holds logits, weights and a mask of all pairs.
+    Attention whose values are longer or shorter than its queries is not fused: it holds logits, weights and a mask of
+    all pairs.
     """
     name = str(getattr(func, "_overloadpacket", func))
     if name in ("aten.conv2d", "aten.convolution"):
         dense = any(args[0].is_contiguous(memory_format=f) for f in (torch.contiguous_format, torch.channels_last))
         blocked = max(x.nbytes * (-(-x.shape[1] // 8) * 8) // x.shape[1] for x in (args[0], result))
         return blocked if dense else blocked + args[0].nbytes
-    if "scaled_dot_product" in name and args[0].ndim == 3:
+    if "scaled_dot_product" in name and args[0].shape[-1] != args[2].shape[-1]:
         query, key = args[0], args[1]
-        return query.shape[0] * query.shape[1] * key.shape[1] * (2 * query.element_size() + 1)
+        return query.shape[:-1].numel() * key.shape[-2] * (2 * query.element_size() + 1)
     return 0
 
 
