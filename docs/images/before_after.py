@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 import paragon_arch
 from paragon_engine.catalog import find_model
 
-PART, ZOOM, GAP = 140, 3, 6
+PART, ZOOM, GAP, LINE = 140, 3, 6, 36
 
 
 def enlarge(small: Image.Image) -> Image.Image:
@@ -45,12 +45,12 @@ def main() -> None:
         "original": original,
     }
     side = PART * ZOOM
-    sheet = Image.new("RGB", (len(columns) * side + (len(columns) - 1) * GAP, side + 22), "white")
+    sheet = Image.new("RGB", (len(columns) * side + (len(columns) - 1) * GAP, side + LINE), "white")
     draw = ImageDraw.Draw(sheet)
     for index, (name, picture) in enumerate(columns.items()):
         part = picture.crop((left, top, left + PART, top + PART)).resize((side, side), Image.Resampling.NEAREST)
-        sheet.paste(part, (index * (side + GAP), 22))
-        draw.text((index * (side + GAP) + 4, 5), name, fill="black")
+        sheet.paste(part, (index * (side + GAP), LINE))
+        draw.text((index * (side + GAP) + 4, 4), name, fill="black", font_size=24)
     sheet.save(target)
 
 

@@ -21,7 +21,7 @@ import paragon_arch
 from benchmarks.tiling import find
 from paragon_engine.tiling import upscale_tensor
 
-SIDE, TILE, OVERLAP, GAP, LINE = 192, 64, 16, 8, 20
+SIDE, TILE, OVERLAP, GAP, LINE = 192, 64, 16, 8, 58
 INK, BLUE, PALE, ORANGE, GREY = "#222222", "#4e79a7", "#dbe6f1", "#f28e2b", "#d9d9d9"
 
 
@@ -68,9 +68,9 @@ def difference() -> Image.Image:
     exact = (upscale_tensor(model, x, tile=TILE) - whole).abs()
     gain = round(0.9 / float(overlap.amax()))
     panels = {
-        "whole image": shown(whole),
-        f"overlap tiles of {TILE}: difference x {gain}, at most {overlap.amax():.0e}": shown(overlap * gain),
-        f"exact tiles of {TILE}: difference x {gain}, at most {exact.amax():.0e}": shown(exact * gain),
+        "whole image\n": shown(whole),
+        f"overlap tiles of {TILE}\ndifference x {gain}, at most {overlap.amax():.0e}": shown(overlap * gain),
+        f"exact tiles of {TILE}\ndifference x {gain}, at most {exact.amax():.0e}": shown(exact * gain),
     }
     side = 2 * SIDE
     sheet = Image.new("RGB", (3 * side + 2 * GAP, side + LINE), "white")
@@ -78,41 +78,41 @@ def difference() -> Image.Image:
     for number, (name, panel) in enumerate(panels.items()):
         left = number * (side + GAP)
         sheet.paste(panel, (left, LINE))
-        draw.text((left + 2, 3), name, fill=INK, font_size=13)
+        draw.text((left + 2, 3), name, fill=INK, font_size=21)
     return sheet
 
 
 def stages() -> Image.Image:
     """What a tile goes through."""
-    sheet = Image.new("RGB", (1200, 400), "white")
+    sheet = Image.new("RGB", (1200, 420), "white")
     draw = ImageDraw.Draw(sheet)
-    titles = ("image", "convolutions", "statistics", "norm and window attention", "upsampling")
+    titles = ("image", "convolutions", "statistics", "norm, windows", "upsampling")
     notes = (
         "one tile and its halo",
         "the result, without\nthe halo, is stored",
-        "every tile adds its sums\n(float64); settled once,\nafter the last tile",
-        "tiles follow the windows'\ngrid, which is shifted\nand wraps around",
+        "every tile adds its\nsums (float64); settled\nafter the last tile",
+        "tiles follow the\nshifted grid, which\nwraps around",
         "twice the size",
     )
     for number, (title, note) in enumerate(zip(titles, notes, strict=True)):
         left = 20 + number * 236
-        draw.text((left, 12), title, fill=INK, font_size=17)
-        draw.text((left, 262), note, fill=INK, font_size=15)
+        draw.text((left, 9), title, fill=INK, font_size=22)
+        draw.text((left, 256), note, fill=INK, font_size=20)
         _map(draw, left, windows=number == 3, sums=number == 2, halo=number == 0)
         if number < 4:
             draw.line((left + 200, 140, left + 228, 140), fill=INK, width=2)
             draw.polygon([(left + 228, 134), (left + 228, 146), (left + 234, 140)], fill=INK)
     draw.text(
-        (20, 350),
+        (20, 348),
         "Between the stages lie whole feature maps: on the device, in host memory or in a file. ",
         fill=INK,
-        font_size=15,
+        font_size=20,
     )
     draw.text(
-        (20, 372),
+        (20, 380),
         "A stage starts when the stages it reads are complete; within a stage tiles are independent.",
         fill=INK,
-        font_size=15,
+        font_size=20,
     )
     return sheet
 
