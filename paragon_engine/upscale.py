@@ -28,6 +28,7 @@ from .pictures.colour import conversion_of
 from .pictures.resample import applications, resized, wanted_size
 from .progress import Progress
 from .tiling import OnPart, TileSize, Tiling, upscale_tensor
+from .tiling.memory import HEAP
 
 MAX_OUTSCALE = 64.0
 """Largest output factor; beyond it a typing error is likelier than a wish."""
@@ -122,7 +123,20 @@ def upscale_picture(
         MemoryError: not even the smallest tile fits.
         CancelledError: progress was cancelled.
     """
-    settings, progress = settings or UpscaleSettings(), progress or Progress()
+    try:
+        return _upscaled(model, picture, settings or UpscaleSettings(), progress or Progress(), on_part)
+    finally:
+        HEAP.release()
+
+
+def _upscaled(
+    model: ImageModelDescriptor[Any],
+    picture: Picture,
+    settings: UpscaleSettings,
+    progress: Progress,
+    on_part: OnPart | None,
+) -> Picture:
+    """The work of `upscale_picture`."""
     size = settings.output_size(picture.size, model.scale)
     count = settings.applications(picture.size, size, model.scale)
     alpha = None if picture.alpha is None else _to_tensor(picture.alpha[..., None])
