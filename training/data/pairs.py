@@ -90,8 +90,8 @@ class PairSampler:
         """One low- and high-resolution patch, turned and flipped at random."""
         rng = np.random.default_rng((self.seed, step, index))
         if self.config.stress > 0 and rng.random() < self.config.stress:
-            high = stress_patch(self.config.patch, rng)
-            low = None if self.low is None else downscale(high, self.scale)
+            low = stress_patch(self.config.patch // self.scale, rng)  # reducing a larger one would soften it
+            high = low.repeat(self.scale, axis=0).repeat(self.scale, axis=1)
         elif self.low is not None:
             low, high = self._paired(self.low, rng)
         else:

@@ -1,7 +1,8 @@
 """Patches of extreme contrast: what photographs hardly show and a network must survive all the same.
 
 A network without normalisation that multiplies features (the stream variant) is a polynomial of a high degree. Trained
-on photographs alone it can be excellent on photographs and explode on a chessboard.
+on photographs alone it can be excellent on photographs and explode on a chessboard. What it must see is a chessboard
+of its own input's pixels: reduced from a larger one, the same chessboard is grey.
 """
 
 from __future__ import annotations
