@@ -13,6 +13,7 @@ from torch import Tensor
 
 from paragon_arch.errors import InvalidOptionError, OutputError, OutputExistsError
 
+from .heap import HEAP
 from .pictures import (
     MAX_PIXELS,
     Picture,
@@ -28,7 +29,6 @@ from .pictures.colour import conversion_of
 from .pictures.resample import applications, resized, wanted_size
 from .progress import Progress
 from .tiling import OnPart, TileSize, Tiling, upscale_tensor
-from .tiling.memory import HEAP
 
 MAX_OUTSCALE = 64.0
 """Largest output factor; beyond it a typing error is likelier than a wish."""

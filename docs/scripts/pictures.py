@@ -32,6 +32,7 @@ ENGINE = {
     "devices": "CPU, GPU",
     "metrics": "PSNR, SSIM",
     "turns": "timing against each other",
+    "heap": "freed memory, given back",
 }
 ARCH = {
     "paragon_arch": "public names",

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 
 import torch
+
+from ..heap import trim
 
 _STATUS, _RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
@@ -22,8 +22,7 @@ def peak_bytes(call: Callable[[], object], device: torch.device) -> int | None:
         before = torch.cuda.memory_allocated(device)
         call()
         return torch.cuda.max_memory_allocated(device) - before
-    with suppress(OSError, AttributeError):  # other C libraries keep no freed memory, or have another name for it
-        ctypes.CDLL(None).malloc_trim(0)
+    trim()
     try:
         _RESET.write_text("5", encoding="ascii")
         before = _read("VmRSS")

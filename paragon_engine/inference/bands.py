@@ -29,6 +29,9 @@ class BandedResidual(InPlaceResidual):
         reach: rows above and below that one row of the result depends on.
     """
 
+    meta_as = "cpu"
+    """Type of the device that a run on the meta device stands for."""
+
     def __init__(self, inner: nn.Sequential, reach: int) -> None:
         super().__init__(inner)
         self.reach = reach
@@ -37,7 +40,8 @@ class BandedResidual(InPlaceResidual):
     def forward(self, x: Tensor) -> Tensor:
         batch, _, height, columns = x.shape
         rows = max(LEAST_ROWS * max(1, self.reach), BAND_BYTES // (self.width * columns * x.element_size()))
-        if x.device.type != "cpu" or batch != 1 or 2 * rows > height:
+        device = self.meta_as if x.device.type == "meta" else x.device.type
+        if device != "cpu" or batch != 1 or 2 * rows > height:
             return self.inner(x).add_(x)
         run, out = self._settled(x), torch.empty_like(x)
         for top in range(0, height, rows):

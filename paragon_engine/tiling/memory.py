@@ -7,11 +7,9 @@ but no contents, while every allocation is counted. That gives the peak of any l
 from __future__ import annotations
 
 import copy
-import ctypes
 import os
 import weakref
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,12 +18,16 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter
 
+from ..inference.bands import BandedResidual
+
 M = TypeVar("M", bound=nn.Module)
 
 FALLBACK_FREE = 4 * 2**30
 """Bytes assumed to be free where the system does not say."""
 USABLE = 0.8
 """Share of the free memory that a run may plan with."""
+HEAP_SLACK = 64 * 2**20
+"""Bytes that the C library keeps between maps of many sizes, as tiles at borders and inside make them: measured."""
 
 
 def free_memory(device: torch.device) -> int:
@@ -140,45 +142,6 @@ def release_cached(device: torch.device) -> None:
         module.empty_cache()
 
 
-class Heap:
-    """The C library's heap: where it keeps much, its free pages go back to the system. With glibc on Linux alone.
-
-    oneDNN keeps what it compiles for each size of image, and between those pieces glibc would keep the room of the
-    maps: 1.6 GB after 500 small pictures of different sizes.
-    """
-
-    KEPT = 512 * 2**20
-    """Bytes that may stay: pages that are given back must be asked for again."""
-
-    def __init__(self) -> None:
-        self._before = 0
-
-    def release(self) -> None:
-        """Call after an image: gives pages back if the process has grown by `KEPT` since it last did."""
-        trim = _malloc_trim()
-        if trim is not None and _resident() > self._before + self.KEPT:
-            trim(0)
-            self._before = _resident()
-
-
-HEAP = Heap()
-"""This process's."""
-
-
-@cache
-def _malloc_trim() -> Callable[[int], int] | None:
-    try:
-        return ctypes.CDLL(None).malloc_trim
-    except (OSError, TypeError, AttributeError):  # Windows, macOS, musl
-        return None
-
-
-def _resident() -> int:
-    """Bytes of this process in memory (Linux)."""
-    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE")
-
-
 def untiled_peak(network: nn.Module, shape: Sequence[int], dtype: torch.dtype) -> int:
     """Bytes at the peak of one forward pass on an input of this shape, the result included, the input not."""
     twin, x = on_meta(network), torch.empty(tuple(shape), dtype=dtype, device="meta")
@@ -206,5 +169,10 @@ def fits(network: nn.Module, shape: Sequence[int], dtype: torch.dtype, usable: i
 
 
 def on_meta(network: M) -> M:
-    """A copy without contents."""
-    return copy.deepcopy(network).to("meta")
+    """A copy without contents, which goes the ways that the network would go on its own device."""
+    device = next((parameter.device.type for parameter in network.parameters()), "cpu")
+    twin = copy.deepcopy(network).to("meta")
+    for module in twin.modules():
+        if isinstance(module, BandedResidual):
+            module.meta_as = device
+    return twin

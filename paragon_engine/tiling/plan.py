@@ -54,7 +54,7 @@ class Need:
     """Bytes that a streamed run needs."""
 
     tile: int
-    """At the peak of the greediest tile."""
+    """At the peak of the greediest tile, and what the C library keeps between tiles."""
     maps: int
     """For the maps between the stages."""
 
@@ -130,7 +130,7 @@ def streaming_need(model: ImageModelDescriptor[Any], x: Tensor, tile: int) -> Ne
     image, out = (torch.empty(1, channels, height * s, width * s, dtype=work.dtype, device=meta) for s in (1, scale))
     with torch.inference_mode():
         tile_bytes = Streamer(work.program, store=store, like=like, tile=tile).rehearse(image, out)
-    return Need(tile_bytes, int(store.peak))
+    return Need(tile_bytes + (memory.HEAP_SLACK if model.device.type == "cpu" else 0), int(store.peak))
 
 
 def make_plan(

@@ -8,7 +8,7 @@ from functools import partial
 
 import pytest
 
-from paragon_engine.tiling import memory
+from paragon_engine import heap
 
 
 def readings(*values: int) -> Callable[[], int]:
@@ -16,26 +16,24 @@ def readings(*values: int) -> Callable[[], int]:
 
 
 def test_pages_go_back_after_growth_and_only_then(monkeypatch: pytest.MonkeyPatch) -> None:
-    kept, trims = memory.Heap.KEPT, list[int]()
-    monkeypatch.setattr(memory, "_malloc_trim", lambda: trims.append)
-    heap = memory.Heap()
+    kept, trims = heap.Heap.KEPT, list[int]()
+    monkeypatch.setattr(heap, "_malloc_trim", lambda: trims.append)
+    subject = heap.Heap()
     # read before each image's decision, and again after giving back
-    monkeypatch.setattr(memory, "_resident", readings(kept + 1, 100, kept, kept + 100, kept + 101, 300, kept + 300))
+    monkeypatch.setattr(heap, "_resident", readings(kept + 1, 100, kept, kept + 100, kept + 101, 300, kept + 300))
     counts: list[int] = []
     for _ in range(5):
-        heap.release()
+        subject.release()
         counts.append(len(trims))
     assert counts == [1, 1, 1, 2, 2]
 
 
 def test_systems_without_it_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory, "_malloc_trim", lambda: None)
-    monkeypatch.setattr(memory, "_resident", readings())  # reading would end in StopIteration
-    memory.Heap().release()
+    monkeypatch.setattr(heap, "_malloc_trim", lambda: None)
+    monkeypatch.setattr(heap, "_resident", readings())  # reading would end in StopIteration
+    heap.Heap().release()
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the C library is not glibc")
 def test_glibc_has_it() -> None:
-    trim = memory._malloc_trim()  # pyright: ignore[reportPrivateUsage]
-    assert trim is not None
-    assert trim(0) in (0, 1)
+    assert heap.trim()

@@ -108,6 +108,13 @@ class Sweep:
     def _again(self) -> None:
         if self._writer.replaces or not (self._out / self._writer.results[0]).exists():
             self._writer.run(self._given, self._out)
+        else:  # it was killed after its result had got its name: what it left goes with the next file in that folder
+            from paragon_arch.files.atomic import atomic_path
+
+            other = self._out / "other"
+            with atomic_path(other) as temp:
+                temp.write_bytes(b"")
+            other.unlink()
 
     def _check(
         self,

@@ -19,7 +19,7 @@ def stress_patch(side: int, rng: np.random.Generator) -> Pixels:
         side: height and width in pixels.
         rng: of all choices.
     """
-    cell = int(rng.integers(1, 9))
+    cell = 1 if rng.random() < 0.5 else int(rng.integers(2, 9))  # single pixels are the hardest
     cells = -(-side // cell)
     kind = int(rng.integers(4))
     if kind == 0:  # chessboard
@@ -28,9 +28,11 @@ def stress_patch(side: int, rng: np.random.Generator) -> Pixels:
         pattern = np.broadcast_to((np.arange(cells) % 2 * 255)[None, :, None], (cells, cells, 1))
     elif kind == 2:  # few or many dots
         pattern = (rng.random((cells, cells, int(rng.choice((1, 3))))) < rng.uniform(0.01, 0.5)) * 255
-    else:
+    elif rng.random() < 0.5:
         pattern = rng.integers(0, 256, (cells, cells, 3))
+    else:
+        pattern = rng.integers(0, 2, (cells, cells, 3)) * 255
     pattern = np.repeat(np.repeat(pattern, cell, axis=0), cell, axis=1)[:side, :side]
-    strength = float(rng.uniform(0.3, 1.0))
+    strength = 1.0 if rng.random() < 0.5 else float(rng.uniform(0.3, 1.0))
     scaled = 127.5 + strength * (np.broadcast_to(pattern, (side, side, 3)) - 127.5)
     return np.ascontiguousarray(np.rint(scaled).clip(0, 255).astype(np.uint8))
