@@ -41,7 +41,7 @@ PRESETS: dict[str, tuple[dict[str, Any], ...]] = {
     "v2-hybrid-attn": ({"attention": "window"},),
 }
 """What the memory table changes in a layout's first variant; one line for each entry."""
-MEMORY_SIZE, MEMORY_TILE = 1024, 512
+MEMORY_SIZE, MEMORY_TILE = 768, 384
 SPEED: tuple[tuple[str, str, dict[str, Any]], ...] = (
     ("v2-release", "realtime", {}),
     ("v2-release", "stream", {}),
