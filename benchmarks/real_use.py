@@ -49,11 +49,13 @@ class Meter(Progress):
             self.readings.append((self.done, resident()))
 
     def report(self, unit: str) -> None:
-        """Peak, and the slope over the second half."""
+        """Peak, the peaks of the four quarters, and the slope over the second half."""
         late = np.array(self.readings[len(self.readings) // 2 :])
         slope = np.polyfit(late[:, 0], late[:, 1], 1)[0]
-        peak = max(value for _, value in self.readings)
-        print(f"{len(self.readings)} {unit}: peak {peak:.0f} MB, slope {1000 * slope:+.1f} kB per {unit[:-1]}")
+        peaks = [max(part) for part in np.array_split([value for _, value in self.readings], 4)]
+        quarters = ", ".join(f"{value:.0f}" for value in peaks)
+        print(f"{len(self.readings)} {unit}: peak {max(peaks):.0f} MB, of the quarters {quarters} MB; "
+              f"slope {1000 * slope:+.1f} kB per {unit[:-1]}")  # fmt: skip
 
 
 def make_pictures(folder: Path, count: int, sides: tuple[int, int]) -> None:

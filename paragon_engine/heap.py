@@ -24,7 +24,7 @@ class Heap:
     maps: 1.6 GB after 500 small pictures of different sizes.
     """
 
-    KEPT = 512 * 2**20
+    KEPT = 256 * 2**20
     """Bytes that may stay: pages that are given back must be asked for again."""
 
     def __init__(self) -> None:
