@@ -1,4 +1,4 @@
-"""Make docs/benchmarks.md, its plot and its data: ``python -m benchmarks.run_all``, in less than ten minutes.
+"""Make docs/benchmarks.md, its plot and its data: ``python -m benchmarks.run_all``, in half an hour on two cores.
 
 One run, all models. Weights are random (speed does not depend on them), of the official variants.
 """
