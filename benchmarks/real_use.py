@@ -1,6 +1,6 @@
-"""Long runs that a test suite has no time for: memory over many pictures and frames, kills, throughput.
+"""Long runs that a test suite has no time for: memory over many pictures and frames, kills, throughput, two workers.
 
-``python -m benchmarks.real_use images|frames|kills|throughput [--count N] [--model FILE]``
+``python -m benchmarks.real_use images|frames|kills|throughput|shards [--count N] [--model FILE]``
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from PIL import Image
 
 import paragon_arch
 from paragon_engine.catalog import find_model
-from paragon_engine.jobs import FolderOptions, upscale_files
+from paragon_engine.jobs import FolderOptions, Shard, upscale_files
 from paragon_engine.packages import require
 from paragon_engine.pictures import read_image
 from paragon_engine.progress import Progress
@@ -149,13 +149,44 @@ def throughput(model: paragon_arch.ParagonModelDescriptor, scratch: Path, count:
           f"{100 * (min(job) / min(alone) - 1):+.1f} %")  # fmt: skip
 
 
+def shards(model: paragon_arch.ParagonModelDescriptor, scratch: Path, count: int) -> None:
+    """One process with one thread against two, each with its shard; the model is loaded, the processes are forked."""
+    import os
+
+    make_pictures(scratch / "in", count, (200, 400))
+
+    def run(target: Path, workers: int) -> None:
+        children: list[int] = []
+        for index in range(1, workers + 1):
+            children.append(os.fork())
+            if children[-1] == 0:
+                upscale_files(model, scratch / "in", target, options=FolderOptions(shard=Shard(index, workers)))
+                os._exit(0)
+        if any(os.waitpid(child, 0)[1] for child in children):
+            raise SystemExit("a worker failed")
+
+    times: dict[int, list[float]] = {1: [], 2: []}
+    for turn in range(3):
+        for workers, kept in times.items():
+            target = scratch / f"out{turn}-{workers}"
+            kept.append(_timed(lambda target=target, workers=workers: run(target, workers)))
+    one, two = min(times[1]), min(times[2])
+    print(f"{count} pictures: one worker {one:.2f} s, two {two:.2f} s, {one / two:.2f} times as fast")
+
+
 def _timed(work: Callable[[], object]) -> float:
     began = time.perf_counter()
     work()
     return time.perf_counter() - began
 
 
-RUNS = {"images": (images, 500), "frames": (frames, 2000), "kills": (kills, 200), "throughput": (throughput, 24)}
+RUNS = {
+    "images": (images, 500),
+    "frames": (frames, 2000),
+    "kills": (kills, 200),
+    "throughput": (throughput, 24),
+    "shards": (shards, 48),
+}
 
 
 def main() -> int:
