@@ -6,7 +6,9 @@
 from __future__ import annotations
 
 import argparse
+import os
 import random
+import signal
 import sys
 import tempfile
 import time
@@ -20,18 +22,13 @@ from PIL import Image
 
 import paragon_arch
 from paragon_engine.catalog import find_model
+from paragon_engine.heap import resident
 from paragon_engine.jobs import FolderOptions, Shard, upscale_files
 from paragon_engine.packages import require
 from paragon_engine.pictures import read_image
 from paragon_engine.progress import Progress
 from paragon_engine.upscale import upscale_picture
 from paragon_engine.video import EncodeOptions, FrameSettings, VideoSettings, upscale_video
-
-
-def resident() -> float:
-    """Memory of this process in MB (Linux)."""
-    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
-    return pages * 4096 / 1e6
 
 
 class Meter(Progress):
@@ -46,7 +43,7 @@ class Meter(Progress):
         before = int(self.done)
         super().advance(amount, label=label)
         if int(self.done) > before:
-            self.readings.append((self.done, resident()))
+            self.readings.append((self.done, resident() / 1e6))
 
     def report(self, unit: str) -> None:
         """Peak, the peaks of the four quarters, and the slope over the second half."""
@@ -101,9 +98,6 @@ def kills(model: paragon_arch.ParagonModelDescriptor, scratch: Path, count: int)
     The job runs in a child that forked from this process, so that the moments fall into the work and not into the
     start of an interpreter.
     """
-    import os
-    import signal
-
     torch.set_num_threads(1)
     make_pictures(scratch / "in", 60, (60, 200))
     sizes = {path.stem: Image.open(path).size for path in (scratch / "in").iterdir()}
@@ -151,8 +145,6 @@ def throughput(model: paragon_arch.ParagonModelDescriptor, scratch: Path, count:
 
 def shards(model: paragon_arch.ParagonModelDescriptor, scratch: Path, count: int) -> None:
     """One process with one thread against two, each with its shard; the model is loaded, the processes are forked."""
-    import os
-
     make_pictures(scratch / "in", count, (200, 400))
 
     def run(target: Path, workers: int) -> None:

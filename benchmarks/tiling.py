@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import argparse
 import os
-import statistics
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +25,7 @@ from paragon_engine.backends.model import with_backend
 from paragon_engine.benchmark.memory import peak_bytes
 from paragon_engine.tiling import memory, upscale_tensor
 from paragon_engine.tiling.plan import can_tile_exactly, streaming_need, worker
+from paragon_engine.turns import Turns
 
 DOCUMENT = Path(__file__).resolve().parent.parent / "docs" / "tiling.md"
 CPU = torch.device("cpu")
@@ -156,7 +155,7 @@ def speed_table(only: str) -> str:
         model = build(layout, {**shape, **changes})
         for size in SPEED_SIZES:
             x = torch.rand(1, 3, size, size)
-            times = interleaved([_call(model, x, tile) for tile in (0, *(t for t in SPEED_TILES if t < size))])
+            times = _medians({tile: _call(model, x, tile) for tile in (0, *(t for t in SPEED_TILES if t < size))})
             ratios = [f"{each / times[0]:.2f}" for each in times[1:]] + ["-"] * (1 + len(SPEED_TILES) - len(times))
             lines.append(
                 f"| {layout_id} {variant}{'*' if changes else ''} | {size} | {times[0]:.2f} s | {' | '.join(ratios)} |"
@@ -169,15 +168,12 @@ def _call(model: ImageModelDescriptor[Any], x: Tensor, tile: int) -> Callable[[]
     return lambda: upscale_tensor(model, x, tile=tile)
 
 
-def interleaved(calls: Sequence[Callable[[], object]], rounds: int = 3) -> list[float]:
-    """Median seconds of each call; all take turns, so that a busy machine is unfair to none."""
-    times: list[list[float]] = [[] for _ in calls]
+def _medians(calls: Mapping[int, Callable[[], object]], rounds: int = 3) -> list[float]:
+    """Median seconds of each call."""
+    turns = Turns(calls, CPU)
     for _ in range(rounds):
-        for call, kept in zip(calls, times, strict=True):
-            began = time.perf_counter()
-            call()
-            kept.append(time.perf_counter() - began)
-    return [statistics.median(kept) for kept in times]
+        turns.take()
+    return list(turns.medians().values())
 
 
 def large_table(only: str) -> str:

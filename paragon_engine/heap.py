@@ -32,9 +32,9 @@ class Heap:
 
     def release(self) -> None:
         """Call after an image: trims if the process has grown by `KEPT` since it last did."""
-        if _malloc_trim() is not None and _resident() > self._before + self.KEPT:
+        if _malloc_trim() is not None and resident() > self._before + self.KEPT:
             trim()
-            self._before = _resident()
+            self._before = resident()
 
 
 HEAP = Heap()
@@ -49,7 +49,7 @@ def _malloc_trim() -> Callable[[int], int] | None:
         return None
 
 
-def _resident() -> int:
+def resident() -> int:
     """Bytes of this process in memory (Linux)."""
     pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE")

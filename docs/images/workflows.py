@@ -28,13 +28,10 @@ EXAMPLES = ROOT / "example_workflows"
 MARGIN, PHOTO_SIDE = 40, 288
 SETTINGS = {"Comfy.VueNodes.Enabled": False, "Comfy.ColorPalette": "dark", "Comfy.Graph.CanvasInfo": False}
 GRAPH_ALONE = "body * { visibility: hidden } #graph-canvas, .dom-widget, .dom-widget * { visibility: visible }"
-BOUNDS = f"""() => {{
-    const [x, y, w, h] = {APP}.graph.nodes.reduce((all, node) => {{
-        const [l, t, w, h] = node.boundingRect;
-        return [Math.min(all[0], l), Math.min(all[1], t), Math.max(all[2], l + w), Math.max(all[3], t + h)];
-    }}, [Infinity, Infinity, -Infinity, -Infinity]);
-    return [x, y, w, h];
-}}"""
+BOUNDS = f"""() => {APP}.graph.nodes.reduce((all, node) => {{
+    const [x, y, w, h] = node.boundingRect;
+    return [Math.min(all[0], x), Math.min(all[1], y), Math.max(all[2], x + w), Math.max(all[3], y + h)];
+}}, [Infinity, Infinity, -Infinity, -Infinity])"""
 
 
 def fit(seen: Interface) -> FloatRect:

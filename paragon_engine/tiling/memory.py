@@ -137,9 +137,9 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 def release_cached(device: torch.device) -> None:
     """Give memory that PyTorch keeps for later use back to a device, before a smaller attempt."""
-    module: Any = getattr(torch, device.type, None)
-    if device.type != "cpu" and hasattr(module, "empty_cache"):
-        module.empty_cache()
+    cache: Any = getattr(torch, device.type, None)
+    if device.type != "cpu" and hasattr(cache, "empty_cache"):
+        cache.empty_cache()
 
 
 def untiled_peak(network: nn.Module, shape: Sequence[int], dtype: torch.dtype) -> int:

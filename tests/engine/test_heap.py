@@ -20,7 +20,7 @@ def test_pages_go_back_after_growth_and_only_then(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(heap, "_malloc_trim", lambda: trims.append)
     subject = heap.Heap()
     # read before each image's decision, and again after giving back
-    monkeypatch.setattr(heap, "_resident", readings(kept + 1, 100, kept, kept + 100, kept + 101, 300, kept + 300))
+    monkeypatch.setattr(heap, "resident", readings(kept + 1, 100, kept, kept + 100, kept + 101, 300, kept + 300))
     counts: list[int] = []
     for _ in range(5):
         subject.release()
@@ -30,7 +30,7 @@ def test_pages_go_back_after_growth_and_only_then(monkeypatch: pytest.MonkeyPatc
 
 def test_systems_without_it_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(heap, "_malloc_trim", lambda: None)
-    monkeypatch.setattr(heap, "_resident", readings())  # reading would end in StopIteration
+    monkeypatch.setattr(heap, "resident", readings())  # reading would end in StopIteration
     heap.Heap().release()
 
 

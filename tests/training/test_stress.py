@@ -52,7 +52,7 @@ def test_a_share_of_the_inputs_is_extreme() -> None:
     sampler = PairSampler(Store([0], memory=10**6), config, scale=2, seed=0)
     pairs = [sampler.pair(step, 0) for step in range(40)]
     plain = [(low, high) for low, high in pairs if len(np.unique(low.reshape(-1, 3), axis=0)) <= 8]
-    assert 5 < len(plain) < 30  # three kinds in four have few colours
+    assert 5 < len(plain) < 30  # seven in eight have few colours
     for low, high in plain:
         np.testing.assert_array_equal(high[::2, ::2], low)
         np.testing.assert_array_equal(high[1::2, 1::2], low)
