@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from paragon_arch.errors import InvalidOptionError
 
 from ..onnx_export import inferred_scale
-from ..onnx_export.reading import properties, read_graph
+from ..onnx_export.reading import minimum_size, properties, read_graph
 from ..packages import require
 from ..progress import log
 from . import BACKENDS
@@ -34,18 +34,27 @@ CPU = torch.device("cpu")
 class GraphNetwork(nn.Module):
     """An ONNX graph in place of a network. Its one parameter, which is empty, is where PyTorch says it is."""
 
-    def __init__(self, run: Runner, scale: int) -> None:
+    def __init__(self, run: Runner, scale: int, minimum_size: int = 1) -> None:
         super().__init__()
-        self.run, self.scale = run, scale
+        self.run, self.scale, self.minimum_size = run, scale, minimum_size
         self.anchor = nn.Parameter(torch.zeros(0), requires_grad=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """``(N, C, H, W)`` in 0..1 to ``(N, C, H*scale, W*scale)``, not clamped."""
+        """``(N, C, H, W)`` in 0..1 to ``(N, C, H*scale, W*scale)``, not clamped.
+
+        Raises:
+            InvalidOptionError: the picture is smaller than the graph takes.
+        """
+        if min(x.shape[2:]) < self.minimum_size:
+            raise InvalidOptionError(
+                f"this ONNX graph takes pictures of {self.minimum_size} x {self.minimum_size} pixels or more, and this "
+                f"one has {x.shape[3]} x {x.shape[2]}: use the checkpoint instead of the graph"
+            )
         return self.run(x)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> GraphNetwork:
         """Copies share the session, which has no state."""
-        twin = GraphNetwork(self.run, self.scale)
+        twin = GraphNetwork(self.run, self.scale, self.minimum_size)
         twin.anchor = copy.deepcopy(self.anchor, memo)
         return twin
 
@@ -94,7 +103,8 @@ def open_graph(path: Path | str, backend: str = "auto", *, device: torch.device 
     name, run, notes = _start(graph, [*dict.fromkeys((*wanted, "onnxruntime", "openvino"))], device, channels)
     for note in notes:
         log.warning("%s: %s", Path(path).name, note)
-    network = GraphNetwork(run, scale)
+    facts = properties(graph)
+    network = GraphNetwork(run, scale, minimum_size(facts, str(path)))
     model = ImageModelDescriptor(
         network,
         network.state_dict(),
@@ -107,7 +117,7 @@ def open_graph(path: Path | str, backend: str = "auto", *, device: torch.device 
         input_channels=channels,
         output_channels=channels,
     )
-    return OpenedGraph(model, name, tuple(notes), properties(graph))
+    return OpenedGraph(model, name, tuple(notes), facts)
 
 
 def _shape(graph: bytes, path: Path | str) -> tuple[int, int]:

@@ -14,6 +14,9 @@ from .base import DTYPES, Precision, Runner
 from .forms import fused
 from .pytorch import ModuleRunner
 
+GRAPH_MINIMUM = 2
+"""Side of the smallest image that every graph takes (see `paragon_engine.inference.borders`)."""
+
 
 class BackendNetwork(SRNetwork):
     """A network that computes through a runner.
@@ -59,4 +62,6 @@ class BackendNetwork(SRNetwork):
 
     def forward(self, x: Tensor) -> Tensor:
         """Upscale ``(N, C, H, W)`` to ``(N, C, H*scale, W*scale)``, in FP32."""
+        if min(x.shape[2:]) < GRAPH_MINIMUM and not isinstance(self.run, ModuleRunner):
+            return self.form()(x)
         return self.run(x)

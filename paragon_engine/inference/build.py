@@ -42,6 +42,7 @@ PASSES = (
     Pass("tail_polyphase", magic.tail_polyphase),
     Pass("tail_merged", magic.tail_merged),
     Pass("base_merged", magic.base_merged),
+    Pass("borders_apart", graphs.borders_apart, ("graph",)),
     Pass("head_phases", graphs.head_phases, ("graph",)),
     Pass("context_filters", graphs.context_filters),
     Pass("mish_sigmoid", graphs.mish_sigmoid, ("graph",)),
@@ -79,7 +80,8 @@ def inference_form(
     like = next(network.parameters())
     # double precision: the products of weights are rounded once, at the end
     twin = copy.deepcopy(network).eval().requires_grad_(False).to("cpu", torch.float64)
-    form = InferenceForm(take_apart(twin) or Parts(twin, nn.Sequential(), nn.Sequential()), scale=network.scale)
+    parts = take_apart(twin) or Parts(twin, nn.Sequential(), nn.Sequential())
+    form = InferenceForm(parts, scale=network.scale, minimum_size=network.minimum_size)
     with torch.no_grad():
         for step in chosen:
             count = step.apply(form)

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from paragon_arch.networks.v2_release import VIDEO_BLEND
 
+from .borders import BorderedEnd
 from .chains import Parts
 
 
@@ -19,14 +20,18 @@ class InferenceForm(nn.Module):
         scale: output pixels per input pixel along each side.
         applied: places that each pass changed, in the order of application; passes that matched nothing are missing.
         memory_format: layout of the feature maps.
+        minimum_size: sides of the smallest image that a graph of it takes. The module itself takes what its network
+            takes.
     """
 
-    def __init__(self, parts: Parts, *, scale: int) -> None:
+    def __init__(self, parts: Parts, *, scale: int, minimum_size: int = 1) -> None:
         super().__init__()
         self.scale = scale
         self.shallow, self.deep, self.tail, self.base = parts.shallow, parts.deep, parts.tail, parts.base
         self.image_gate = parts.image_gate
         self.shuffle: nn.Module = nn.Identity()
+        self.end: BorderedEnd | None = None
+        self.minimum_size = minimum_size
         self.applied: dict[str, int] = {}
         self.memory_format = torch.contiguous_format
 
@@ -58,6 +63,8 @@ class InferenceForm(nn.Module):
 
     def joined(self, out: Tensor, x: Tensor) -> Tensor:
         """The result, from that of the tail and the image."""
+        if self.end is not None:
+            return self.end(out, self.base(x))
         if self.image_gate is not None:
             out = out * self._interpolated_gate(x)
         if len(self.base):

@@ -20,14 +20,17 @@ class FramedTail(nn.Module):
         frame: width of the frame in input pixels.
         reach: input pixels around a pixel that the chain's result depends on.
         scale: output pixels per input pixel.
+        edge: width of the frame in pixels of the output, where it is known.
 
     Attributes:
         in_place: write the strips into the fast form's result; otherwise concatenate, which suits a graph.
     """
 
-    def __init__(self, chain: nn.Sequential, fast: nn.Module, *, frame: int, reach: int, scale: int = 1) -> None:
+    def __init__(
+        self, chain: nn.Sequential, fast: nn.Module, *, frame: int, reach: int, scale: int = 1, edge: int = 0
+    ) -> None:
         super().__init__()
-        self.chain, self.fast, self.frame, self.reach, self.scale = chain, fast, frame, reach, scale
+        self.chain, self.fast, self.frame, self.reach, self.scale, self.edge = chain, fast, frame, reach, scale, edge
         self.in_place = False
 
     def forward(self, x: Tensor) -> Tensor:
@@ -72,7 +75,7 @@ def merged_tail(chain: nn.Sequential) -> FramedTail | None:
     if work(conv) >= work(first) + scale**2 * sum(work(layer) for layer in convs):
         return None
     unshuffled = nn.Sequential(*chain, nn.PixelUnshuffle(scale))
-    return FramedTail(unshuffled, conv, frame=frame, reach=conv.kernel_size[0] // 2)
+    return FramedTail(unshuffled, conv, frame=frame, reach=conv.kernel_size[0] // 2, edge=beyond)
 
 
 def work(layer: nn.Module) -> int:

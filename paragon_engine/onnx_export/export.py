@@ -187,6 +187,7 @@ def _describe(network: nn.Module) -> dict[str, str]:
     """What a user of the file must know and cannot see in the graph."""
     described = {
         "paragonsr.scale": str(scale_of(network)),
+        "paragonsr.minimum_size": str(getattr(network, "minimum_size", 1)),
         "paragonsr.value_range": "0..1",
         "paragonsr.colour_order": "RGB",
         "paragonsr.torch": torch.__version__,

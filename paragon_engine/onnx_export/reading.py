@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from paragon_arch.errors import CheckpointError, CheckpointNotFoundError, CorruptCheckpointError
@@ -11,6 +12,8 @@ from .trust import refuse_untrusted
 
 MAX_BYTES = 2**31 - 1
 """Protocol buffers cannot be larger."""
+MAX_MINIMUM = 4096
+"""No network needs larger images."""
 
 
 def read_graph(path: Path | str) -> bytes:
@@ -50,3 +53,23 @@ def properties(graph: bytes) -> dict[str, str]:
     """The ``metadata_props`` of a serialised model."""
     model = require("onnx", "reading an ONNX file").load_from_string(graph)
     return {item.key: item.value for item in model.metadata_props}
+
+
+def minimum_size(facts: Mapping[str, str], name: str) -> int:
+    """Side of the smallest image that a graph takes, from its ``metadata_props``; 1 where they do not say it.
+
+    Raises:
+        CorruptCheckpointError: they say something else.
+    """
+    key = "paragonsr.minimum_size"
+    number = stated_number(facts, key, MAX_MINIMUM) if key in facts else 1
+    if number is None:
+        raise CorruptCheckpointError(f"{name}: its metadata have the minimum size {facts[key][:80]!r}; export it again")
+    return number
+
+
+def stated_number(facts: Mapping[str, str], key: str, most: int) -> int | None:
+    """A number of 1..``most`` from a file's metadata, which may hold anything."""
+    text = facts.get(key, "")
+    sensible = text.isascii() and text.isdecimal() and len(text) < 10
+    return int(text) if sensible and 1 <= int(text) <= most else None

@@ -18,9 +18,10 @@ from paragon_arch.networks.base import SRNetwork
 
 from ..devices import resolve_device
 from ..onnx_export import comparable, inferred_scale, properties, read_graph, with_rounding
+from ..onnx_export.reading import minimum_size, stated_number
 from ..packages import require
 
-MAX_SCALE, MAX_SIZE = 16, 4096
+MAX_SCALE = 16
 """Largest scale and minimum size that a file's metadata are believed."""
 Run = Callable[[Tensor], Tensor]
 """``(N, C, H, W)`` FP32 in 0..1 to ``(N, C, H*s, W*s)`` FP32, both on the CPU."""
@@ -151,7 +152,7 @@ def graph_artefact(graph: bytes, *, name: str, device: str = "cpu", simulate: bo
         scale=_scale(graph, facts, name, fixed),
         run=run,
         channels=shape[1],
-        minimum_size=_minimum_size(facts, name),
+        minimum_size=minimum_size(facts, name),
         fixed_size=fixed,
         video=video if len(inputs) == 2 and len(outputs) == 2 else None,
         size=len(graph),
@@ -208,24 +209,10 @@ def _run(session: Any, arrays: dict[str, Any], name: str) -> list[Any]:
         raise OutputError(f"{name}: fails on an input of {size}: {str(error)[:200]}") from error
 
 
-def _minimum_size(facts: Mapping[str, str], name: str) -> int:
-    text = facts.get("paragonsr.minimum_size", "1")
-    number = _number(text, MAX_SIZE)
-    if number is None:
-        raise CorruptCheckpointError(f"{name}: its metadata have the minimum size {text[:80]!r}; export it again")
-    return number
-
-
 def _scale(graph: bytes, facts: Mapping[str, str], name: str, fixed: tuple[int, int] | None) -> int:
     found = inferred_scale(graph, 64 if fixed is None else fixed[0])
     if found is None:
-        found = _number(facts.get("paragonsr.scale", ""), MAX_SCALE)
+        found = stated_number(facts, "paragonsr.scale", MAX_SCALE)
     if found is None or found != int(found) or found < 1:
         raise CorruptCheckpointError(f"{name}: no integer scale can be inferred: not a graph that upscales images")
     return int(found)
-
-
-def _number(text: str, most: int) -> int | None:
-    """A number of 1..``most`` from a file's metadata, which may hold anything."""
-    sensible = text.isascii() and text.isdecimal() and len(text) < 10
-    return int(text) if sensible and 1 <= int(text) <= most else None

@@ -50,7 +50,7 @@ def versions() -> dict[str, str]:
 
 
 def model_facts(model: ParagonModelDescriptor, *, source_sha256: str, date: str, made_by: Credits) -> dict[str, str]:
-    """The ``metadata_props`` that all graphs of a model share."""
+    """The ``metadata_props`` that all graphs of a model share, beside those that `export_onnx` gives them."""
     report, network = model.report, model.model
     facts = {
         "architecture": report.generation,
@@ -61,7 +61,6 @@ def model_facts(model: ParagonModelDescriptor, *, source_sha256: str, date: str,
         "value_range": "0..1",
         "colour_order": "RGB",
         "window": str(network.traits.window or 1),
-        "minimum_size": str(network.minimum_size),
         "tiling": tiling_advice(network),
         "source_sha256": source_sha256,
         "exporter": "torch.onnx (TorchScript)",

@@ -17,8 +17,12 @@ from paragon_arch.errors import InvalidOptionError, ParagonError
 from paragon_arch.networks.base import Traits
 from paragon_engine.backends import BACKENDS, Precision, Runner, backend, listing
 from paragon_engine.backends.choose import cache_file, choose
+from paragon_engine.backends.graph_file import open_graph
 from paragon_engine.backends.guard import Guarded, ladder
 from paragon_engine.backends.model import default_precision, with_backend
+from paragon_engine.backends.network import GRAPH_MINIMUM
+from paragon_engine.inference import inference_form
+from paragon_engine.onnx_export import export_onnx
 from paragon_engine.tiling import upscale_tensor
 from tests.engine_models import descriptor, network
 
@@ -37,6 +41,29 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def log(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixture]:
     with caplog.at_level(logging.INFO, logger="paragonsr"):
         yield caplog
+
+
+@pytest.mark.parametrize("name", ["onnxruntime", "openvino"])
+@pytest.mark.parametrize("size", [(1, 1), (1, 9), (7, 1), (2, 2), (2, 9)])
+def test_graphs_take_no_line_of_pixels_but_backends_do(name: str, size: tuple[int, int]) -> None:
+    if find_spec(name) is None:
+        pytest.skip(f"{name} is not installed: pip install {name}")
+    model = descriptor(variant="realtime")
+    image = torch.rand(1, 3, *size, generator=torch.Generator().manual_seed(3))
+    found = with_backend(model, name)(image)
+    assert (found - model(image)).abs().max() <= 1e-5
+
+
+def test_a_file_says_what_it_does_not_take(tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
+    form = inference_form(network(variant="realtime"), target="graph")
+    assert form.minimum_size == GRAPH_MINIMUM == 2
+    path = tmp_path / "2x.onnx"
+    export_onnx(form, path)
+    opened = open_graph(path, "onnxruntime").model
+    assert opened(torch.rand(1, 3, 2, 3)).shape == (1, 3, 4, 6)
+    with pytest.raises(InvalidOptionError, match="2 x 2 pixels or more, and this one has 9 x 1"):
+        opened(torch.rand(1, 3, 1, 9))
 
 
 @pytest.mark.parametrize("name", ["torch", "onnxruntime", "openvino"])

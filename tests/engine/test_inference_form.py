@@ -27,6 +27,7 @@ NEEDS = {
     "norm_moments": ["layer_scale_fold"],
     "context_in_place": ["layer_scale_fold"],
     "context_filters": ["layer_scale_fold"],
+    "borders_apart": ["gain_fold", "tail_merged", "base_merged"],
     "head_phases": ["head_merged"],
     "whole_filters": ["gain_fold", "tail_merged"],
     "mish_rational": ["static_kernels"],  # the branches before it become a convolution, whose result is overwritten
@@ -44,6 +45,7 @@ APPLIES = {
     "tail_polyphase": "magic-hr-x2",
     "tail_merged": "release-stream-x3",
     "base_merged": "rgbgate-stream-x2",
+    "borders_apart": "release-realtime-x2",
     "head_phases": "magic-hr-x2-one-block",
     "context_filters": "magic-x2",
     "mish_sigmoid": "v1-pixelshuffle-x2",
@@ -101,7 +103,9 @@ def test_the_expected_passes_apply() -> None:
     assert "tail_merged" not in inference_form(build("magic-hr-x2")).applied  # its head is not linear
 
 
-@pytest.mark.parametrize("case", ["magic-x2", "magic-hr-x2-one-block", "release-realtime-x2"])
+@pytest.mark.parametrize(
+    "case", ["magic-x2", "magic-hr-x2-one-block", "release-realtime-x2", "release-stream-x3", "v1-magic-x4"]
+)
 def test_frames_of_both_kinds_are_exact_on_every_small_size(case: str) -> None:
     network = build(case)
     forms = [inference_form(network, target=target) for target in get_args(Target)]

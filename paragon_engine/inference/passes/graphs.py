@@ -1,4 +1,4 @@
-"""head_phases, context_filters and mish_sigmoid: what suits the kernels of runtimes on CPUs.
+"""borders_apart, head_phases, context_filters and mish_sigmoid: what suits the kernels of runtimes on CPUs.
 
 They compute eight or sixteen channels at a time, in a layout that a few operations leave: shuffles, splits and joins,
 whose copies then cost more than the arithmetic around them.
@@ -10,17 +10,45 @@ from itertools import accumulate
 
 from torch import Tensor, nn
 
+from ..borders import bordered_end
 from ..chains import Residual
 from ..form import InferenceForm
 from ..modules import ScaledContext, SigmoidMish
 from ..phases import PhasedHead
-from ..rewriting import Chain, rewrite
-from ..tails import convolution
+from ..rewriting import Chain, replace_all, rewrite
+from ..tails import FramedTail, convolution
 
 MOST_CHANNELS = 24
 """Contexts with more channels are cheaper slice by slice (measured in PyTorch and ONNX Runtime, 24 to 96 channels)."""
 MOST_PHASES = 9
 """Beyond it (scale 4) the filters between phases are too many."""
+
+
+def borders_apart(form: InferenceForm) -> int:
+    """A merged tail, and the base added to it, by borders; return 1 if so."""
+    joint = isinstance(form.shuffle, nn.PixelShuffle)  # else the network has no base, or adds it later
+    before, base = (list(form.base)[:-1], form.base[-1]) if joint else ([], None)
+    ends = [*form.tail, form.shuffle] if joint else list(form.tail)
+    framed, shuffle = ends[-2:] if len(ends) > 1 else (None, None)
+    if not isinstance(framed, FramedTail) or not isinstance(framed.fast, nn.Conv2d):
+        return 0
+    if (len(form.base) and not joint) or not isinstance(base, nn.Conv2d | None) or form.image_gate is not None:
+        return 0
+    assert isinstance(shuffle, nn.PixelShuffle)
+    end = bordered_end(
+        framed.chain[:-1],  # without the inverse of the shuffle
+        None if base is None else nn.Sequential(base, shuffle),
+        channels=(framed.fast.in_channels, 0 if base is None else base.in_channels),
+        scale=shuffle.upscale_factor,
+        edge=framed.edge,
+        reach=max(framed.reach, 0 if base is None else base.kernel_size[0] // 2),
+    )
+    if end is None:
+        return 0
+    form.end, form.shuffle, form.minimum_size = end, nn.Identity(), max(form.minimum_size, end.least)
+    replace_all(form.tail, list(form.tail)[: -1 if joint else -2])
+    replace_all(form.base, before)
+    return 1
 
 
 def head_phases(form: InferenceForm) -> int:
