@@ -144,9 +144,10 @@ class GanConfig:
     num_feat: int = 64
     loss: str = "r3gan"
     """"r3gan" (relativistic average hinge), "hinge", "vanilla", "lsgan" or "wgan"."""
-    r1: float = 3.0
-    """Weight of the gradient penalty on real pictures."""
-    r2: float = 3.0
+    r1: float = 1e-7
+    """Weight of the gradient penalty on real pictures. It is that of the sum of all logits, which grows with the patch;
+    the published weight of 3 silences a critic that judges each pixel."""
+    r2: float = 1e-7
     """Weight of the gradient penalty on generated pictures."""
     penalty_every: int = 1
     """Penalise every so many steps only, so many times as strongly."""

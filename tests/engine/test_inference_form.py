@@ -15,6 +15,7 @@ from benchmarks.reference import reference_form
 from paragon_arch.errors import InvalidOptionError, ParagonWarning
 from paragon_arch.fusion import fuse_network
 from paragon_arch.layouts import LAYOUTS
+from paragon_engine.backends.network import GRAPH_MINIMUM
 from paragon_engine.inference import PASSES, InferenceForm, Target, bands, inference_form
 from paragon_engine.inference.modules import SigmoidMish
 from tests.engine.inference_cases import CASES, build, worst_difference
@@ -65,7 +66,9 @@ APPLIES = {
 @pytest.mark.parametrize("case", CASES)
 def test_all_passes_together(case: str, target: Target) -> None:
     network = build(case)
-    assert worst_difference(network, inference_form(network, target=target), torch.float64) <= DOUBLE
+    form = inference_form(network, target=target)
+    assert worst_difference(network, form, torch.float64) <= DOUBLE
+    assert form.minimum_size <= max(GRAPH_MINIMUM, network.minimum_size)
     single = copy.deepcopy(network).float()
     assert worst_difference(single, inference_form(single, target=target), torch.float32) <= SINGLE
 

@@ -95,8 +95,8 @@ def test_target_out_of_reach_writes_nothing(
 
 
 def test_layers_can_be_kept(model: Path, pictures: Path, quick: QuantizationOptions, tmp_path: Path) -> None:
-    report = quantize(model, pictures, tmp_path / "int8.onnx", options=replace(quick, keep=("tail", "base")))
-    assert not any("tail" in layer.name for layer in report.layers)
+    report = quantize(model, pictures, tmp_path / "int8.onnx", options=replace(quick, keep=("shallow", "end")))
+    assert not any(layer.name.startswith(("shallow", "end")) for layer in report.layers)
     with pytest.raises(InvalidOptionError, match="names no layer; the layers are shallow"):
         quantize(model, pictures, tmp_path / "int8.onnx", options=replace(quick, keep=("nonsense",)))
 
@@ -129,7 +129,7 @@ def test_fp8(model: Path, pictures: Path, quick: QuantizationOptions, tmp_path: 
 def test_loaded_models_and_lists_of_pictures(
     model: Path, pictures: Path, quick: QuantizationOptions, tmp_path: Path
 ) -> None:
-    options = replace(quick, keep=("deep", "base"), holdout=pictures)
+    options = replace(quick, keep=("deep", "end"), holdout=pictures)
     paths = sorted(pictures.iterdir())[:2]
     with pytest.raises(ImageError, match="no pictures"):
         quantize(paragon_arch.load(model), paths, tmp_path / "a.onnx", options=options)  # all of them are held out
