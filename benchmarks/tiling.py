@@ -103,7 +103,7 @@ def memory_table(only: str) -> str:
         tiles = [0]
         if can_tile_exactly(model, x):
             need = streaming_need(model, x, MEMORY_TILE)
-            predicted.append(need.tile + need.maps + out)
+            predicted.append(need.total + out)
             tiles.append(MEMORY_TILE)
         lines.append(_memory_line(name, predicted, [measured_apart(model, x, tile) for tile in tiles]))
         print(lines[-1], flush=True)
@@ -190,7 +190,7 @@ def large_table(only: str) -> str:
         model = build(layout, {**shape, **changes})
         untiled = memory.untiled_peak(worker(model.model), x.shape, torch.float32)
         need = streaming_need(model, x, 512)
-        predicted, found = need.tile + need.maps + x.nbytes * model.scale**2, measured(model, x, 512)
+        predicted, found = need.total + x.nbytes * model.scale**2, measured(model, x, 512)
         gib = [f"{value / 2**30:.2f} GiB" for value in (untiled, predicted, need.maps, found)]
         name = f"{layout_id} {variant}{'*' if changes else ''}"
         lines.append(f"| {name} | {' | '.join(gib)} | {found / untiled:.0%} |")

@@ -94,8 +94,13 @@ class Store:
         self._used = {"device": 0.0, "host": 0.0}
         self.files = 0
         """Maps that had to go into files so far."""
-        self.peak = 0.0
+        self.peak = 0
         """Most bytes of maps in memory at any time."""
+
+    @property
+    def used(self) -> int:
+        """Bytes of maps in memory now."""
+        return int(sum(self._used.values()))
 
     def new(self, channels: int, height: int, width: int) -> Buffer:
         """An uninitialised buffer.
@@ -108,7 +113,7 @@ class Store:
         for kind, limit in (("device", self._limits.device), ("host", self._limits.host)):
             if self._used[kind] + size <= limit and (data := self._allocate(kind, shape)) is not None:
                 self._used[kind] += size
-                self.peak = max(self.peak, sum(self._used.values()))
+                self.peak = max(self.peak, self.used)
                 return Buffer(data, kind)
         return self._file(shape, size)
 

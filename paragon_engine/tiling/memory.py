@@ -26,7 +26,7 @@ FALLBACK_FREE = 4 * 2**30
 """Bytes assumed to be free where the system does not say."""
 USABLE = 0.8
 """Share of the free memory that a run may plan with."""
-HEAP_SLACK = 64 * 2**20
+HEAP_SLACK = 24 * 2**20
 """Bytes that the C library keeps between maps of many sizes, as tiles at borders and inside make them: measured."""
 
 

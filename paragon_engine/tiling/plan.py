@@ -57,6 +57,8 @@ class Need:
     """At the peak of the greediest tile, and what the C library keeps between tiles."""
     maps: int
     """For the maps between the stages."""
+    total: int
+    """At the peak of both together, and what the C library keeps; greediest tile and most maps need not coincide."""
 
 
 def exact_work(model: ImageModelDescriptor[Any], height: int, width: int, *, rehearsal: bool = False) -> Iterator[Work]:
@@ -129,8 +131,9 @@ def streaming_need(model: ImageModelDescriptor[Any], x: Tensor, tile: int) -> Ne
     like = torch.empty(0, dtype=work.dtype, device=meta)
     image, out = (torch.empty(1, channels, height * s, width * s, dtype=work.dtype, device=meta) for s in (1, scale))
     with torch.inference_mode():
-        tile_bytes = Streamer(work.program, store=store, like=like, tile=tile).rehearse(image, out)
-    return Need(tile_bytes + (memory.HEAP_SLACK if model.device.type == "cpu" else 0), int(store.peak))
+        greediest, together = Streamer(work.program, store=store, like=like, tile=tile).rehearse(image, out)
+    kept = memory.HEAP_SLACK if model.device.type == "cpu" else 0
+    return Need(greediest + kept, store.peak, together + kept)
 
 
 def make_plan(
@@ -181,8 +184,7 @@ def memory_needed(model: ImageModelDescriptor[Any], x: Tensor, tile: TileSize = 
     whole = max(x.shape[-2:])
     side = min(whole, AUTO_TILE if tile == "auto" else tile or whole)
     if side < whole and can_tile_exactly(model, x):
-        need = streaming_need(model, x, side)
-        return need.tile + need.maps
+        return streaming_need(model, x, side).total
     shape = (1, x.shape[1], min(side, x.shape[2]), min(side, x.shape[3]))
     return memory.untiled_peak(worker(model.model), shape, model.dtype)
 

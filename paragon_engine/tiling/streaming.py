@@ -108,13 +108,15 @@ class Streamer:
             for feature_map in set(self._maps) - {self._program.image, self._program.output}:
                 self._store.release(self._maps.pop(feature_map))
 
-    def rehearse(self, image: Tensor, out: Tensor) -> int:
-        """Run one tile of every group on the meta device, and say how many bytes the greediest needs.
+    def rehearse(self, image: Tensor, out: Tensor) -> tuple[int, int]:
+        """Run one tile of every group on the meta device.
 
-        The store's ``peak`` then says how many bytes the maps in between need.
+        Returns:
+            Bytes that the greediest tile needs, and most bytes of a tile and the maps between the groups together. The
+            store's ``peak`` then says how many bytes those maps need by themselves.
         """
         self._maps = {self._program.image: Buffer(image), self._program.output: Buffer(out)}
-        need = 0
+        need = together = 0
         for group in group_stages(self._program, max(1, self.tile // HALO_SHARE)):
             pieces = list(cut((0, group.frame[0], 0, group.frame[1]), self._side(group), group.align))
             with AllocationCounter() as counter:
@@ -124,9 +126,10 @@ class Streamer:
                 self._buffer(group, stage, data)
                 if isinstance(stage.writes, Value):
                     self._sums[stage.writes] = torch.ones(data.shape, dtype=torch.float64)
+            together = max(together, counter.peak + self._store.used)
             del results
             self._settle(group)
-        return need
+        return need, together
 
     def _run_group(self, group: Group, weight: float) -> None:
         height, width = group.frame
