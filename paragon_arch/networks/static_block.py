@@ -84,14 +84,12 @@ def attend_windows(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 
 def blend_windows(q: Tensor, k: Tensor, v: Tensor, rows: Axis, columns: Axis) -> Tensor:
     """Attention inside each window, their blend divided by what the weights of all windows sum to."""
-    height, width = v.shape[2:]
     total = torch.zeros_like(v)
     for top, bottom, row_weight in rows[0]:
         for left, right, column_weight in columns[0]:
             part = (..., slice(top, bottom), slice(left, right))
             weight = row_weight[:, None] * column_weight
-            window = attend(q[part], k[part], v[part]) * weight.to(v)
-            total = total + F.pad(window, (left, width - right, top, height - bottom))
+            total[part] += attend(q[part], k[part], v[part]) * weight.to(v)
     coverage = rows[1][:, None] * columns[1]
     return total * torch.where(coverage > 0, 1 / (coverage + 1e-8), 0).to(v)
 

@@ -63,5 +63,5 @@ class BackendNetwork(SRNetwork):
     def forward(self, x: Tensor) -> Tensor:
         """Upscale ``(N, C, H, W)`` to ``(N, C, H*scale, W*scale)``, in FP32."""
         if min(x.shape[2:]) < GRAPH_MINIMUM and not isinstance(self.run, ModuleRunner):
-            return self.form()(x)
+            return self.form()(x.to(torch.float32))
         return self.run(x)

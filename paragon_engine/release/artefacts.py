@@ -22,7 +22,7 @@ from ..onnx_export.reading import minimum_size, stated_number
 from ..packages import require
 
 MAX_SCALE = 16
-"""Largest scale and minimum size that a file's metadata are believed."""
+"""Largest scale that a file's metadata are believed."""
 Run = Callable[[Tensor], Tensor]
 """``(N, C, H, W)`` FP32 in 0..1 to ``(N, C, H*s, W*s)`` FP32, both on the CPU."""
 VideoRun = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
