@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .tails import convolution
+from .tails import affine_map, convolution, sliced
 
 Place = Literal["first", "inside", "last"]
 """Along one side of the image."""
@@ -108,27 +108,20 @@ class BorderedEnd(nn.Module):
 def _strip(x: Tensor, axis: int, place: Place, width: int) -> Tensor:
     if place == "inside":
         return x
-    span = slice(None, width) if place == "first" else slice(-width, None)
-    return x[:, :, span] if axis == 2 else x[:, :, :, span]
+    return sliced(x, axis, None, width) if place == "first" else sliced(x, axis, -width, None)
 
 
 def _piece(
     chain: nn.Sequential, channels: int, side: int, grid: Grid, rows: Place, columns: Place
 ) -> tuple[Tensor, Tensor]:
     """Kernels ``[C*s*s, channels, side, side]`` and bias of the group at a place, for a square input."""
-    reference = next(chain.parameters())
     top, left = (grid.start(place, side) + grid.scale for place in (rows, columns))
 
     def group(x: Tensor) -> Tensor:
         whole = F.pad(chain(x), [grid.scale] * 4)  # groups at the borders reach out of the image
         return whole[:, :, top : top + grid.scale, left : left + grid.scale].flatten(1)
 
-    with torch.no_grad():
-        bias = group(torch.zeros(1, channels, side, side).to(reference))[0]
-    with torch.enable_grad():
-        x = torch.zeros(len(bias), channels, side, side).to(reference).requires_grad_()
-        (weight,) = torch.autograd.grad(group(x).diagonal().sum(), x)
-    return weight, bias
+    return affine_map(group, torch.zeros(1, channels, side, side).to(next(chain.parameters())))
 
 
 def _cut(weight: Tensor, bias: Tensor, rows: Place, columns: Place) -> nn.Conv2d:

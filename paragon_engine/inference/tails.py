@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -43,14 +45,14 @@ class FramedTail(nn.Module):
     def _framed(self, out: Tensor, x: Tensor, axis: int) -> Tensor:
         """Replace both borders across ``axis``."""
         d, wide = self.frame * self.scale, self.frame + self.reach
-        first, last = self._strips(_slice(x, axis, None, wide), _slice(x, axis, -wide, None))
+        first, last = self._strips(sliced(x, axis, None, wide), sliced(x, axis, -wide, None))
         if self.in_place:
-            _slice(out, axis, None, d).copy_(_slice(first, axis, None, d))
-            _slice(out, axis, -d, None).copy_(_slice(last, axis, -d, None))
+            sliced(out, axis, None, d).copy_(sliced(first, axis, None, d))
+            sliced(out, axis, -d, None).copy_(sliced(last, axis, -d, None))
             return out
         # of an image that is narrower than both frames together, the first strip owns the middle
-        tail = _slice(_slice(last, axis, d, None), axis, -d, None)
-        return torch.cat((_slice(first, axis, None, d), _slice(out, axis, d, -d), tail), dim=axis)
+        tail = sliced(sliced(last, axis, d, None), axis, -d, None)
+        return torch.cat((sliced(first, axis, None, d), sliced(out, axis, d, -d), tail), dim=axis)
 
     def _strips(self, first: Tensor, last: Tensor) -> tuple[Tensor, ...]:
         """What the chain makes of two strips of one size."""
@@ -60,7 +62,8 @@ class FramedTail(nn.Module):
         return self.chain(first), self.chain(last)
 
 
-def _slice(x: Tensor, axis: int, start: int | None, stop: int | None) -> Tensor:
+def sliced(x: Tensor, axis: int, start: int | None, stop: int | None) -> Tensor:
+    """Rows (axis 2) or columns (axis 3) of a map."""
     return x[:, :, start:stop] if axis == 2 else x[:, :, :, start:stop]
 
 
@@ -96,17 +99,28 @@ def collapse(chain: nn.Module, *, channels: int, radius: int, scale: int) -> nn.
         radius: reach of the chain in input pixels; outer rings of the kernel that turn out zero are cut off.
         scale: output pixels per input pixel.
     """
-    reference = next(chain.parameters())
-    side = 2 * radius + 1
-    with torch.no_grad():
-        outputs = chain(torch.zeros(1, channels, side, side).to(reference)).shape[1] * scale**2
-    with torch.enable_grad():
-        x = torch.zeros(outputs, channels, side, side).to(reference).requires_grad_()
-        centre = F.pixel_unshuffle(chain(x), scale)[:, :, radius, radius]
-        (weight,) = torch.autograd.grad(centre.diagonal().sum(), x)
+    weight, bias = affine_map(
+        lambda x: F.pixel_unshuffle(chain(x), scale)[:, :, radius, radius],
+        torch.zeros(1, channels, 2 * radius + 1, 2 * radius + 1).to(next(chain.parameters())),
+    )
     while weight.shape[2] > 1 and not bool(_rim(weight).any()):
         weight = weight[:, :, 1:-1, 1:-1]
-    return convolution(weight, centre[0].detach())
+    return convolution(weight, bias)
+
+
+def affine_map(function: Callable[[Tensor], Tensor], zeros: Tensor) -> tuple[Tensor, Tensor]:
+    """Weights ``[K, C, H, W]`` and biases ``[K]`` of an affine function of images, whatever it is made of.
+
+    Args:
+        function: from ``(N, C, H, W)`` to ``(N, K)``, each image by itself.
+        zeros: ``(1, C, H, W)``, where it is evaluated.
+    """
+    with torch.no_grad():
+        bias = function(zeros)[0]
+    with torch.enable_grad():
+        x = zeros.repeat(len(bias), 1, 1, 1).requires_grad_()
+        (weight,) = torch.autograd.grad(function(x).diagonal().sum(), x)
+    return weight, bias
 
 
 def _rim(weight: Tensor) -> Tensor:

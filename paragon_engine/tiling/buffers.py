@@ -91,7 +91,7 @@ class Store:
     ) -> None:
         self._device, self._dtype, self._limits, self._folder = device, dtype, limits, folder
         self._format = torch.channels_last if channels_last else torch.contiguous_format
-        self._used = {"device": 0.0, "host": 0.0}
+        self._used = {"device": 0, "host": 0}
         self.files = 0
         """Maps that had to go into files so far."""
         self.peak = 0
@@ -100,7 +100,7 @@ class Store:
     @property
     def used(self) -> int:
         """Bytes of maps in memory now."""
-        return int(sum(self._used.values()))
+        return sum(self._used.values())
 
     def new(self, channels: int, height: int, width: int) -> Buffer:
         """An uninitialised buffer.
