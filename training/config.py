@@ -18,10 +18,11 @@ else:
 T = TypeVar("T")
 
 LOSS_NAMES = (
-    *("l1", "mse", "charbonnier", "huber", "tv", "ms-ssim", "fft", "focal-frequency", "hsluv", "consistency"),
+    *("l1", "mse", "charbonnier", "bounded-charbonnier", "huber", "tv"),
+    *("ms-ssim", "fft", "focal-frequency", "hsluv", "consistency"),
     *("vgg", "convnext", "dists", "lpips", "clip"),
 )
-"""What [losses] may name. The second line's need weights that are downloaded."""
+"""What [losses] may name. The last line's need weights that are downloaded."""
 INITS = ("default", "data")
 SCHEDULES = ("cosine", "multistep", "constant")
 CRITICS = ("munet-unet", "munet-4branch")
@@ -109,12 +110,16 @@ class DegradeConfig:
 
 @dataclass(frozen=True)
 class OptimConfig:
-    """Adam, its schedule, and what keeps it stable."""
+    """Optimisers, their schedule, and what keeps them stable."""
 
     steps: int
     lr: float = 2e-3
+    """Adam's peak rate."""
+    muon: float = 0.0
+    """Muon's peak rate, for the weights of full convolutions and linear layers (see `training.optimizer`); everything
+    else stays with Adam. 0: Adam for all. Needs torch 2.9 or newer."""
     final_lr: float = 1e-5
-    """Where the cosine schedule ends."""
+    """Where the cosine schedule ends; Muon's rate falls by the same factor."""
     schedule: str = "cosine"
     """"cosine", "multistep" or "constant", each after the warm-up."""
     milestones: tuple[int, ...] = ()
@@ -246,6 +251,7 @@ def _check_optim(optim: OptimConfig) -> None:
     _require(optim.steps >= 1, "optim.steps", optim.steps, "at least 1")
     _require(0 <= optim.ema < 1, "optim.ema", optim.ema, "in 0 <= ema < 1")
     _require(optim.clip > 0, "optim.clip", optim.clip, "positive")
+    _require(optim.muon >= 0, "optim.muon", optim.muon, "at least 0")
     _one_of("optim.schedule", optim.schedule, SCHEDULES)
 
 

@@ -7,9 +7,11 @@ from torch import Tensor, nn
 
 from paragon_arch.networks.munet import MUNet, MUNet4Branch
 
+from .average import trained
 from .config import GanConfig
 from .distributed import World, average_gradients
 from .losses.adversarial import critic_loss, generator_loss, gradient_penalty
+from .optimizer import Optimizers
 
 CRITICS: dict[str, type[MUNet]] = {"munet-unet": MUNet, "munet-4branch": MUNet4Branch}
 """Both generations; the second one judges every picture by its own spectrum, which the original did not."""
@@ -32,8 +34,9 @@ class Critic:
             torch.manual_seed(seed)
             network = CRITICS[config.critic](num_feat=config.num_feat)
         self.network = network.to(device)
-        self.parameters = [parameter for parameter in self.network.parameters() if parameter.requires_grad]
-        self.optimizer = torch.optim.Adam(self.parameters, lr=config.lr, betas=config.betas)
+        named = dict(trained(self.network))
+        self.parameters = list(named.values())
+        self.optimizers = Optimizers(named, lr=config.lr, betas=config.betas)
 
     def generator_terms(self, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
         """Losses of the generator, with their weights; the critic's own parameters get no gradient."""
@@ -76,7 +79,7 @@ class Critic:
             weights = {"r1": self.config.r1, "r2": self.config.r2}
             penalty = sum(weights[name] * report[name] for name in weights if name in report)
             loss = loss + 0.5 * self.config.penalty_every * penalty
-        self.optimizer.zero_grad()
+        self.optimizers.zero_grad()
         loss.backward()
         self._apply(rate)
         return {name: value.detach() for name, value in report.items()}
@@ -89,6 +92,4 @@ class Critic:
         average_gradients(self.parameters, self.world)
         norm = nn.utils.clip_grad_norm_(self.parameters, self.clip)
         if torch.isfinite(norm):
-            for group in self.optimizer.param_groups:
-                group["lr"] = self.config.lr * rate
-            self.optimizer.step()
+            self.optimizers.step(rate)

@@ -7,8 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from paragon_arch.errors import InvalidOptionError
 from paragon_arch.files import safetensors_file
@@ -19,7 +18,6 @@ from .config import Recipe
 from .network import set_tracking_step
 from .trainer import Trainer
 
-MOMENTS = ("exp_avg", "exp_avg_sq")
 Parts = Iterator[tuple[str, Tensor]]
 
 
@@ -35,20 +33,14 @@ def save(trainer: Trainer, path: Path) -> None:
 def _tensors(trainer: Trainer) -> Parts:
     yield from _prefixed("model", {**dict(trainer.network.named_buffers()), **trainer.network.state_dict()})
     yield from _prefixed("average", trainer.average.values)
-    yield from _moments("adam", trainer.network, trainer.optimizer)
+    yield from trainer.optimizers.moments()
     if trainer.critic is not None:
         yield from _prefixed("critic", trainer.critic.network.state_dict())
-        yield from _moments("critic-adam", trainer.critic.network, trainer.critic.optimizer)
+        yield from ((f"critic-{name}", value) for name, value in trainer.critic.optimizers.moments())
 
 
 def _prefixed(prefix: str, tensors: Mapping[str, Tensor]) -> Parts:
     return ((f"{prefix}.{name}", tensor) for name, tensor in tensors.items())
-
-
-def _moments(prefix: str, network: nn.Module, optimizer: torch.optim.Optimizer) -> Parts:
-    for name, parameter in network.named_parameters():
-        for key, value in optimizer.state.get(parameter, {}).items():
-            yield f"{prefix}.{key}.{name}", value
 
 
 def resume(trainer: Trainer, path: Path) -> None:
@@ -65,30 +57,20 @@ def resume(trainer: Trainer, path: Path) -> None:
     counters: dict[str, int] = json.loads(metadata["counters"])
     trainer.step, trainer.skipped = counters["step"], counters["skipped"]
     trainer.average.updates = counters["updates"]
-    model, own = _below("model", tensors), trainer.network.state_dict()
+    model, own = _below("model.", tensors), trainer.network.state_dict()
     trainer.network.load_state_dict({name: value for name, value in model.items() if name in own})
     copy_buffers(trainer.network, model)
     set_tracking_step(trainer.network, trainer.step)
     for name, value in trainer.average.values.items():
         value.copy_(tensors[f"average.{name}"])
-    _restore_moments("adam", trainer.network, trainer.optimizer, tensors)
+    trainer.optimizers.restore(tensors)
     if trainer.critic is not None:
-        trainer.critic.network.load_state_dict(_below("critic", tensors))
-        _restore_moments("critic-adam", trainer.critic.network, trainer.critic.optimizer, tensors)
+        trainer.critic.network.load_state_dict(_below("critic.", tensors))
+        trainer.critic.optimizers.restore(_below("critic-", tensors))
 
 
 def _below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {name[len(prefix) + 1 :]: t for name, t in tensors.items() if name.startswith(prefix + ".")}
-
-
-def _restore_moments(
-    prefix: str, network: nn.Module, optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]
-) -> None:
-    for name, parameter in network.named_parameters():
-        if f"{prefix}.step.{name}" in tensors:
-            # empty_like keeps channels last, on which the order of sums depends
-            moments = {key: torch.empty_like(parameter).copy_(tensors[f"{prefix}.{key}.{name}"]) for key in MOMENTS}
-            optimizer.state[parameter] = {"step": tensors[f"{prefix}.step.{name}"], **moments}
+    return {name[len(prefix) :]: tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 
 def fingerprint(recipe: Recipe) -> str:

@@ -17,7 +17,8 @@ from .data.pairs import PairSampler
 from .distributed import World, average_gradients, average_over_processes
 from .losses import Losses
 from .network import build, normalise, recompute_blocks
-from .schedule import learning_rate, relative_rate
+from .optimizer import Optimizers
+from .schedule import relative_rate
 
 MAX_BAD_STEPS = 20
 """So many non-finite steps in a row end the run."""
@@ -50,7 +51,8 @@ class Trainer:
         if recipe.optim.checkpointing:
             recompute_blocks(self.network)
         self.parameters = dict(trained(self.network))
-        self.optimizer = torch.optim.Adam(self.parameters.values(), betas=recipe.optim.betas)
+        optim = recipe.optim
+        self.optimizers = Optimizers(self.parameters, lr=optim.lr, betas=optim.betas, muon=optim.muon)
         self.average = Average(self.network, recipe.optim.ema)
         self.critic = self._critic() if recipe.gan.weight > 0 else None
         self.step = 0
@@ -78,7 +80,7 @@ class Trainer:
         output = output.float()
         terms = self._terms(output, high, low)
         loss = torch.stack(list(terms.values())).sum()
-        self.optimizer.zero_grad()
+        self.optimizers.zero_grad()
         loss.backward()
         self._apply(loss, kept)
         if self.critic is not None:
@@ -107,9 +109,7 @@ class Trainer:
             self._count_bad_step()
             return
         self.bad_in_a_row = 0
-        for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(self.recipe.optim, self.step)
-        self.optimizer.step()
+        self.optimizers.step(relative_rate(self.recipe.optim, self.step))
         average_over_processes([b for b in self.network.buffers() if b.is_floating_point()], self.world)
         self.average.update(self.network)
 

@@ -89,8 +89,13 @@ DYNAMIC = ModelConfig("v2-dynamic", "nano", alpha=0.0)
 
 @pytest.mark.parametrize(
     "changes",
-    [{}, {"gan": CRITIC}, {"model": DYNAMIC, "degrade": DegradeConfig(noise=1, jpeg=0.5)}],
-    ids=["fidelity", "critic", "dynamic, degraded"],
+    [
+        {},
+        {"gan": CRITIC},
+        {"model": DYNAMIC, "degrade": DegradeConfig(noise=1, jpeg=0.5)},
+        {"optim": OptimConfig(steps=20, muon=1e-2, warmup=5, ema=0.9)},
+    ],
+    ids=["fidelity", "critic", "dynamic, degraded", "muon"],
 )
 def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path: Path, changes: dict[str, Any]) -> None:
     content = dataclasses.replace(recipe(tmp_path, 20), **changes)

@@ -20,6 +20,7 @@ from training.losses import PLAIN, PRETRAINED, Losses, perceptual
 from training.losses.adversarial import critic_loss, generator_loss, gradient_penalty
 from training.losses.colour import hsluv, hsluv_loss, oklab_chroma
 from training.losses.frequency import fft_loss
+from training.losses.pixel import bounded_charbonnier
 from training.losses.structure import ms_ssim_loss
 
 SIDE = 192
@@ -53,6 +54,19 @@ def test_gradients_are_finite_and_there(name: str, kind: str) -> None:
     assert torch.isfinite(output.grad).all()
     if kind == "noisy":
         assert output.grad.abs().max() > 0
+
+
+def test_an_exploded_picture_counts_by_its_logarithm() -> None:
+    output = torch.cat([noisy(0.02), noisy(0.02)])
+    plain = bounded_charbonnier(output, torch.cat([TARGET, TARGET]))
+    assert plain.item() == pytest.approx(PLAIN["charbonnier"](noisy(0.02), TARGET).item())
+    output[1] *= 1e6
+    output.requires_grad_()
+    exploded = bounded_charbonnier(output, torch.cat([TARGET, TARGET]))
+    assert exploded.item() < 1
+    exploded.backward()
+    assert output.grad is not None
+    assert 0 < output.grad[1].norm() < output.grad[0].norm()
 
 
 def test_losses_are_weighted_and_named() -> None:

@@ -17,6 +17,7 @@ PLAIN: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "l1": pixel.l1,
     "mse": pixel.mse,
     "charbonnier": pixel.charbonnier,
+    "bounded-charbonnier": pixel.bounded_charbonnier,
     "huber": pixel.huber,
     "tv": pixel.total_variation,
     "ms-ssim": structure.ms_ssim_loss,

@@ -22,6 +22,16 @@ def charbonnier(output: Tensor, target: Tensor, eps: float = 1e-3) -> Tensor:
     return ((output - target).square() + eps * eps).sqrt().mean()
 
 
+def bounded_charbonnier(output: Tensor, target: Tensor, bound: float = 0.05) -> Tensor:
+    """Charbonnier loss of each picture, of which only the logarithm counts beyond ``bound``; mean over the pictures.
+
+    For networks that can explode: one exploded picture does not drown the others, and since the logarithm of a
+    polynomial is tame, its own gradient stays useful.
+    """
+    losses = torch.stack([charbonnier(*pair) for pair in zip(output, target, strict=True)])
+    return torch.where(losses < bound, losses, bound * (1 + (losses.clamp_min(bound) / bound).log())).mean()
+
+
 def huber(output: Tensor, target: Tensor) -> Tensor:
     """Huber loss with delta 1, half the squared error in this range of values."""
     return F.huber_loss(output, target)
