@@ -305,9 +305,25 @@ class SigmoidMish(nn.Module):
     """Mish as ``z * t / (2 - t)`` with ``t = p (2 - p)`` and ``p = sigmoid(z)``: no logarithm, no overflow."""
 
     def forward(self, x: Tensor) -> Tensor:
-        p = torch.sigmoid(x)
-        t = p * (2 - p)
-        return x * (t / (2 - t))
+        return x * _mish_factor(x)
+
+
+class MishProduct(nn.Module):
+    """``mish(left(x)) * right(x)``: the two are multiplied first, which a runtime does in its convolutions' layout."""
+
+    def __init__(self, left: nn.Module, right: nn.Module) -> None:
+        super().__init__()
+        self.left, self.right = left, right
+
+    def forward(self, x: Tensor) -> Tensor:
+        left = self.left(x)
+        return left * self.right(x) * _mish_factor(left)
+
+
+def _mish_factor(x: Tensor) -> Tensor:
+    p = torch.sigmoid(x)
+    t = p * (2 - p)
+    return t / (2 - t)
 
 
 def dense(x: Tensor) -> Tensor:

@@ -18,6 +18,7 @@ from .modules import (
     ContextStep,
     InPlaceGELU,
     InPlaceResidual,
+    MishProduct,
     PhaseFilters,
     PhaseMajorShuffle,
     RationalMish,
@@ -88,7 +89,7 @@ def _reach(step: nn.Module) -> Reach | None:
         return Reach(0)
     if isinstance(step, nn.Sequential | Residual | InPlaceResidual):
         return reach_of(step if isinstance(step, nn.Sequential) else step.inner)
-    if isinstance(step, Product):
+    if isinstance(step, Product | MishProduct):
         return _widest([step.left, step.right])
     if isinstance(step, PARALLEL):
         return Reach(max(_kernel_radius(layer) for layer in step.modules() if isinstance(layer, nn.Conv2d)))

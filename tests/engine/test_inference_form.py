@@ -9,6 +9,7 @@ from typing import get_args
 
 import pytest
 import torch
+from torch import nn
 
 import paragon_arch
 from benchmarks.reference import reference_form
@@ -17,7 +18,7 @@ from paragon_arch.fusion import fuse_network
 from paragon_arch.layouts import LAYOUTS
 from paragon_engine.backends.network import GRAPH_MINIMUM
 from paragon_engine.inference import PASSES, InferenceForm, Target, bands, inference_form
-from paragon_engine.inference.modules import SigmoidMish
+from paragon_engine.inference.modules import MishProduct, SigmoidMish
 from tests.engine.inference_cases import CASES, build, worst_difference
 from tests.golden import NAMES, read
 
@@ -148,6 +149,13 @@ def test_wide_contexts_are_not_filtered_whole() -> None:
 def test_mish_from_a_sigmoid_at_the_ends_of_the_range() -> None:
     x = torch.tensor([-1e4, -100.0, -20.0, -1e-3, 0.0, 1e-3, 20.0, 100.0, 1e4])
     torch.testing.assert_close(SigmoidMish()(x), torch.nn.functional.mish(x.double()).float(), rtol=1e-5, atol=3e-6)
+
+
+def test_a_gate_multiplies_before_mish() -> None:
+    left, right = nn.Conv2d(3, 5, 1).double(), nn.Conv2d(3, 5, 3, padding=1).double()
+    x = 30 * torch.randn(1, 3, 9, 7, dtype=torch.float64)
+    with torch.no_grad():
+        torch.testing.assert_close(MishProduct(left, right)(x), torch.nn.functional.mish(left(x)) * right(x))
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -11,9 +11,9 @@ from itertools import accumulate
 from torch import Tensor, nn
 
 from ..borders import bordered_end
-from ..chains import Residual
+from ..chains import Product, Residual
 from ..form import InferenceForm
-from ..modules import ScaledContext, SigmoidMish
+from ..modules import MishProduct, ScaledContext, SigmoidMish
 from ..phases import PhasedHead
 from ..rewriting import Chain, replace_all, rewrite
 from ..tails import FramedTail, convolution
@@ -112,7 +112,16 @@ def _biases(layer: nn.Conv2d, own: slice, channels: int) -> Tensor:
 
 def mish_sigmoid(form: InferenceForm) -> int:
     """Mish from a sigmoid, which runtimes compute faster than softplus; return the number of places."""
-    return rewrite(form, _mish)
+    return rewrite(form, _gate) + rewrite(form, _mish)
+
+
+def _gate(chain: Chain, position: int) -> tuple[int, Chain] | None:
+    """A product with Mish at the end of its left side."""
+    step = chain[position]
+    if not isinstance(step, Product) or not isinstance(step.left, nn.Sequential):
+        return None
+    *left, last = step.left
+    return (1, [MishProduct(nn.Sequential(*left), step.right)]) if isinstance(last, nn.Mish) else None
 
 
 def _mish(chain: Chain, position: int) -> tuple[int, Chain] | None:
