@@ -50,6 +50,8 @@ class ModelConfig:
     """Initial gain of the learned detail image with init = "data"."""
     start: str | None = None
     """Checkpoint of the same layout and size to start from, instead of fresh weights."""
+    transfer: bool = False
+    """Let `start` be of another scale: what fits is taken over, the rest (the upsampling) gets fresh weights."""
     qat: bool = False
     """Train the fused network with fake quantisation to 8 bits, which `deploy quantize` exports. Needs `start`."""
 
@@ -214,6 +216,9 @@ class Recipe:
         _check_optim(self.optim)
         _check_gan(self.gan)
         _one_of("model.init", self.model.init, INITS)
+        _require(
+            not self.model.transfer or self.model.start is not None, "model.transfer", True, "used with model.start"
+        )
         _require(not self.model.qat or self.model.start is not None, "model.qat", True, "used with model.start")
         for name, weight in self.losses.items():
             _one_of("losses", name, LOSS_NAMES)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager, nullcontext
@@ -21,6 +22,8 @@ from paragon_arch.networks.dynamic import TrackedTransformer
 from paragon_engine.quantize import prepare_qat
 
 from .config import ModelConfig
+
+log = logging.getLogger(__name__)
 
 BLOCK = re.compile(r"body\.\d+\.blocks\.\d+$")
 """Names of the modules that gradient checkpointing recomputes."""
@@ -65,7 +68,7 @@ def build(config: ModelConfig, *, seed: int) -> SRNetwork:
     """A new network with the recipe's initial values or the weights of ``config.start``.
 
     Raises:
-        InvalidOptionError: no such layout or variant, or the checkpoint to start from is of another size.
+        InvalidOptionError: no such layout or variant, or the checkpoint to start from does not fit.
         CheckpointError: that checkpoint cannot be read.
     """
     arguments = hyperparameters(config)
@@ -73,7 +76,8 @@ def build(config: ModelConfig, *, seed: int) -> SRNetwork:
         torch.manual_seed(seed)
         network = find_layout(config.layout).network(**arguments)
     if config.start is not None:
-        _copy_weights(network, Path(config.start))
+        take = _transfer_weights if config.transfer else _copy_weights
+        take(network, Path(config.start))
     elif config.init == "data":
         _initialise(network, config)
     return _rounding(network) if config.qat else network
@@ -184,3 +188,18 @@ def _copy_weights(network: SRNetwork, path: Path) -> None:
     if wrong:
         raise InvalidOptionError(f"model.start = {path}: not of the recipe's layout and size ({wrong[0]} differs)")
     network.load_state_dict(state)
+
+
+def _transfer_weights(network: SRNetwork, path: Path) -> None:
+    """What fits of a network of another scale; the rest keeps its initial values (Lim et al. 2017, EDSR)."""
+    found = paragon_arch.load(path)
+    if not isinstance(found.model, type(network)):
+        raise InvalidOptionError(f"model.start = {path}: of layout {found.layout.id}, not of the recipe's")
+    state, own = found.model.state_dict(), network.state_dict()
+    fitting = {key: state[key] for key in own if key in state and state[key].shape == own[key].shape}
+    if len(fitting) < len(own) / 2:
+        raise InvalidOptionError(
+            f"model.start = {path}: only {len(fitting)} of {len(own)} tensors fit the recipe's size"
+        )
+    log.info("%d of %d tensors from %s", len(fitting), len(own), path)
+    network.load_state_dict(fitting, strict=False)

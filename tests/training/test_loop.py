@@ -201,6 +201,21 @@ def test_fresh_networks_get_signals_of_unit_size(tmp_path: Path) -> None:
     assert len(sizes) == 13
 
 
+def test_a_run_can_start_from_a_network_of_another_scale(tmp_path: Path) -> None:
+    first = build(MODEL, seed=1)
+    export(first, tmp_path / "2x.safetensors", overwrite=False)
+    fourfold = dataclasses.replace(MODEL, scale=4, start=str(tmp_path / "2x.safetensors"), transfer=True)
+    before, after = first.state_dict(), build(fourfold, seed=2).state_dict()
+    assert {key for key in after if key not in before or not torch.equal(before[key], after[key])} == {
+        "up.0.weight",
+        "up.0.bias",
+    }
+    with pytest.raises(InvalidOptionError, match="of layout v2-release"):
+        build(dataclasses.replace(fourfold, layout="v2-magic", variant="nano"), seed=1)
+    with pytest.raises(InvalidOptionError, match="tensors fit"):
+        build(dataclasses.replace(fourfold, variant="stream"), seed=1)
+
+
 def test_a_run_can_start_from_a_checkpoint(tmp_path: Path) -> None:
     first = trainer(tmp_path)
     first.advance()
