@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, cast
@@ -180,11 +180,9 @@ def set_tracking_step(network: nn.Module, step: int) -> None:
 
 
 def _copy_weights(network: SRNetwork, path: Path) -> None:
-    state = paragon_arch.load(path, scale=network.scale).model.state_dict()
-    own = network.state_dict()
-    wrong = [
-        key for key in {**own, **state} if key not in own or key not in state or own[key].shape != state[key].shape
-    ]
+    state, own = paragon_arch.load(path, scale=network.scale).model.state_dict(), network.state_dict()
+    fitting = _fitting(state, own)
+    wrong = [key for key in {**own, **state} if key not in fitting]
     if wrong:
         raise InvalidOptionError(f"model.start = {path}: not of the recipe's layout and size ({wrong[0]} differs)")
     network.load_state_dict(state)
@@ -192,14 +190,18 @@ def _copy_weights(network: SRNetwork, path: Path) -> None:
 
 def _transfer_weights(network: SRNetwork, path: Path) -> None:
     """What fits of a network of another scale; the rest keeps its initial values (Lim et al. 2017, EDSR)."""
-    found = paragon_arch.load(path)
+    found, own = paragon_arch.load(path), network.state_dict()
     if not isinstance(found.model, type(network)):
         raise InvalidOptionError(f"model.start = {path}: of layout {found.layout.id}, not of the recipe's")
-    state, own = found.model.state_dict(), network.state_dict()
-    fitting = {key: state[key] for key in own if key in state and state[key].shape == own[key].shape}
+    fitting = _fitting(found.model.state_dict(), own)
     if len(fitting) < len(own) / 2:
         raise InvalidOptionError(
             f"model.start = {path}: only {len(fitting)} of {len(own)} tensors fit the recipe's size"
         )
     log.info("%d of %d tensors from %s", len(fitting), len(own), path)
     network.load_state_dict(fitting, strict=False)
+
+
+def _fitting(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors of a state dict that another one has in the same shape."""
+    return {key: value for key, value in state.items() if key in own and own[key].shape == value.shape}

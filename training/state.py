@@ -31,16 +31,16 @@ def save(trainer: Trainer, path: Path) -> None:
 
 
 def _tensors(trainer: Trainer) -> Parts:
-    yield from _prefixed("model", {**dict(trainer.network.named_buffers()), **trainer.network.state_dict()})
-    yield from _prefixed("average", trainer.average.values)
+    yield from _prefixed("model.", {**dict(trainer.network.named_buffers()), **trainer.network.state_dict()})
+    yield from _prefixed("average.", trainer.average.values)
     yield from trainer.optimizers.moments()
     if trainer.critic is not None:
-        yield from _prefixed("critic", trainer.critic.network.state_dict())
-        yield from ((f"critic-{name}", value) for name, value in trainer.critic.optimizers.moments())
+        yield from _prefixed("critic.", trainer.critic.network.state_dict())
+        yield from _prefixed("critic-", dict(trainer.critic.optimizers.moments()))
 
 
 def _prefixed(prefix: str, tensors: Mapping[str, Tensor]) -> Parts:
-    return ((f"{prefix}.{name}", tensor) for name, tensor in tensors.items())
+    return ((prefix + name, tensor) for name, tensor in tensors.items())
 
 
 def resume(trainer: Trainer, path: Path) -> None:
