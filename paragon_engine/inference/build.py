@@ -46,6 +46,7 @@ PASSES = (
     Pass("head_phases", graphs.head_phases, ("graph",)),
     Pass("context_filters", graphs.context_filters),
     Pass("mish_sigmoid", graphs.mish_sigmoid, ("graph",)),
+    Pass("norm_split", norms.norm_split, ("graph",)),
     # what follows writes into tensors or asks for their layout: a graph's own optimiser does that
     Pass("norm_moments", norms.norm_moments, ("eager",)),
     Pass("context_in_place", contexts.context_in_place, ("eager",)),

@@ -119,6 +119,18 @@ class ScaledContext(nn.Module):
         return torch.cat((same * self.gain, *filtered), dim=1)
 
 
+class GainlessContext(nn.Module):
+    """A `ScaledContext` without its gain, which somebody else takes over."""
+
+    def __init__(self, context: ScaledContext) -> None:
+        super().__init__()
+        self.split, self.filters = context.split, context.filters
+
+    def forward(self, x: Tensor) -> Tensor:
+        same, *slices = torch.split(x, self.split, dim=1)
+        return torch.cat((same, *(layer(part) for layer, part in zip(self.filters, slices, strict=True))), dim=1)
+
+
 class ContextStep(nn.Module):
     """``x + gamma * context(x)`` in one pass: pass-through channels times 1 + gamma, slices overwritten in the result.
 
@@ -146,6 +158,26 @@ class ContextStep(nn.Module):
             out[:, part] = layer(dense(x[:, part]))
             start += width
         return out
+
+
+class SplitNorm(nn.GroupNorm):
+    """GroupNorm of one group as mean, deviations and their mean square, which runtimes compute on all cores.
+
+    Theirs runs on one core per group, and takes a copy for each of scale and shift besides its own.
+    """
+
+    def __init__(self, norm: nn.GroupNorm) -> None:
+        super().__init__(1, norm.num_channels, norm.eps, norm.affine)
+        self.weight, self.bias = norm.weight, norm.bias
+
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - the name of the base class
+        wide = input.float() if input.dtype in (torch.float16, torch.bfloat16) else input  # x² overflows FP16 at 256
+        deviation = wide - wide.mean(dim=(1, 2, 3), keepdim=True)
+        scale = torch.rsqrt(deviation.square().mean(dim=(1, 2, 3), keepdim=True) + self.eps)
+        if not self.affine:
+            return (deviation * scale).to(input.dtype)
+        scale = scale * self.weight.view(1, -1, 1, 1)
+        return (deviation * scale + self.bias.view(1, -1, 1, 1)).to(input.dtype)
 
 
 class NormedContextStep(nn.Module):

@@ -16,6 +16,7 @@ from paragon_arch.networks.v2_release import TokenAttention
 from .chains import Gain, HalvesProduct, Product, Residual, TwoContexts
 from .modules import (
     ContextStep,
+    GainlessContext,
     InPlaceGELU,
     InPlaceResidual,
     MishProduct,
@@ -49,7 +50,7 @@ POINTWISE = (
     TokenAttention,
 )
 """Each pixel of the result depends on one pixel."""
-PARALLEL = (InceptionContext, ScaledContext, ContextStep, TwoContexts)
+PARALLEL = (InceptionContext, ScaledContext, GainlessContext, ContextStep, TwoContexts)
 """Their convolutions all read the input."""
 
 

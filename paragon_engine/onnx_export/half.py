@@ -35,6 +35,11 @@ REDUCTIONS = frozenset(
     )
 )
 """Operations that stay in FP32 without being asked: sums over an image, and the norms that are made of them."""
+_STATISTICS = frozenset(("Add", "Div", "Mul", "Sub"))
+"""Operations that stay in FP32 where all that they read is constant or came out of `REDUCTIONS`: a few numbers for an
+image or pixel, whose rounding would be a factor of the whole map."""
+_WHOLE_MAPS = frozenset(("GroupNormalization", "InstanceNormalization", "Pow"))
+"""Of `REDUCTIONS`, those whose results are as large as what they read."""
 _FP32_INPUTS = {"Resize": (1, 2)}
 """Inputs whose type ONNX fixes to FP32, by operator."""
 _UNSUPPORTED = frozenset(("If", "Loop", "Scan", "QuantizeLinear", "DequantizeLinear"))
@@ -67,6 +72,8 @@ class _Conversion:
     onnx: Any
     model: Any
     keep: frozenset[str]
+    statistics: set[str] = field(default_factory=set[str])
+    """Tensors that came out of `REDUCTIONS`, or were computed from nothing else."""
     types: dict[str, Type] = field(default_factory=dict[str, Type])
     """Type of each floating-point tensor that has been met so far."""
     weights: dict[str, Any] = field(default_factory=dict[str, Any])
@@ -115,6 +122,8 @@ class _Conversion:
 
     def _convert(self, node: Any, floating: set[str], final: set[str], io: Type) -> None:
         wanted = self._type_of(node, floating)
+        if self._is_statistic(node, floating):
+            self.statistics.update(node.output)
         fixed = _FP32_INPUTS.get(node.op_type, ())
         if node.op_type != "Cast":  # which takes any type
             for index, name in enumerate(node.input):
@@ -133,8 +142,10 @@ class _Conversion:
                 self.types[name] = wanted
 
     def _type_of(self, node: Any, floating: set[str]) -> Type:
-        if node.name in self.keep or node.op_type in REDUCTIONS:
+        if node.name in self.keep or node.op_type in REDUCTIONS or self._is_statistic(node, floating):
             return "fp32"
+        if node.op_type == "Mul" and node.input[0] == node.input[1]:
+            return "fp32"  # a square, which overflows at 256
         if node.op_type == "Cast" and node.input[0] not in floating:
             return "fp32"  # a number of pixels is soon larger than FP16 can hold
         for name in node.input:
@@ -142,6 +153,14 @@ class _Conversion:
             if weight is not None and _largest(self.onnx.numpy_helper.to_array(weight)) > LARGEST:
                 return "fp32"
         return "fp16"
+
+    def _is_statistic(self, node: Any, floating: set[str]) -> bool:
+        if node.op_type in REDUCTIONS - _WHOLE_MAPS:
+            return True
+        if node.op_type not in _STATISTICS:
+            return False
+        computed = [name for name in node.input if name in floating and name not in self.weights]
+        return bool(computed) and all(name in self.statistics for name in computed)
 
     def _set_result(self, node: Any, wanted: Type, floating: set[str]) -> None:
         """Operators that name the type of their result."""

@@ -51,6 +51,7 @@ APPLIES = {
     "head_phases": "magic-hr-x2-one-block",
     "context_filters": "magic-x2",
     "mish_sigmoid": "v1-pixelshuffle-x2",
+    "norm_split": "v1-magic-x2",
     "norm_moments": "v1-magic-x2",
     "context_in_place": "magic-x3",
     "mish_rational": "v1-pixelshuffle-x2",

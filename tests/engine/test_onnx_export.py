@@ -14,7 +14,9 @@ from torch import nn
 import paragon_arch
 from paragon_arch.errors import InvalidOptionError, OutputError, OutputExistsError
 from paragon_arch.networks.base import SRNetwork
+from paragon_arch.networks.v1 import ParagonSR
 from paragon_engine.backends.forms import fused, graph_of, sizes_for
+from paragon_engine.inference import inference_form
 from paragon_engine.onnx_export import check_graph, compare, export_onnx, inferred_scale
 from paragon_engine.onnx_export.symbolic import symbolic
 from paragon_engine.release.artefacts import graph_artefact
@@ -176,6 +178,22 @@ def test_half_precision_keeps_norms_over_the_image_in_full(shared: Path) -> None
     with torch.inference_mode():
         expected = net(image)
     assert float((graph.run(image) - expected).square().mean().sqrt() / expected.abs().max()) < 1e-3
+
+
+def test_half_precision_keeps_what_norms_compute_from_a_map_in_full() -> None:
+    net = ParagonSR(scale=2, num_feat=16, num_groups=1, num_blocks=1, hidden=32, branch=4).eval()
+    graph = onnx.load_from_string(export_onnx(inference_form(net, target="graph"), precision="fp16"))
+    casts = {name: node.input[0] for node in graph.graph.node if node.op_type == "Cast" for name in node.output}
+    made = {name: node for node in graph.graph.node for name in node.output}
+    roots = [node for node in graph.graph.node if node.op_type == "Sqrt"]
+    assert len(roots) == 2  # two norms
+    for root in roots:
+        variance = made[root.input[0]]
+        assert variance.op_type == "Add"
+        (mean,) = (made[name] for name in variance.input if name in made)
+        square = made[mean.input[0]]
+        assert (mean.op_type, square.op_type) == ("ReduceMean", "Mul")
+        assert square.input[0] in casts  # deviations are halves, their squares are not
 
 
 def test_a_missing_package_names_its_cure(monkeypatch: pytest.MonkeyPatch) -> None:

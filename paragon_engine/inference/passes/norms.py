@@ -1,4 +1,4 @@
-"""norm_affine_fold and norm_moments: norms cost one reading of the image, not a pass of their own.
+"""norm_affine_fold, norm_moments and norm_split: norms cost as few passes over the image as can be.
 
 Only 1x1 layers take a norm's shift: before zero padding a shift is not the same as a bias behind it, because the
 padding stays zero. That rules out depthwise convolutions, and window attention with its padded positions.
@@ -13,7 +13,7 @@ from paragon_arch.networks.v2_release import TokenAttention
 
 from ..chains import Product, Residual
 from ..form import InferenceForm
-from ..modules import NormedContextStep, NormedProduct, ScaledContext, UnitRMS
+from ..modules import GainlessContext, NormedContextStep, NormedProduct, ScaledContext, SplitNorm, UnitRMS
 from ..rewriting import Chain, pair, rewrite
 
 
@@ -93,3 +93,28 @@ def _normed_product(chain: Chain, position: int) -> tuple[int, Chain] | None:
         return None
     assert isinstance(product.left, nn.Sequential) and isinstance(product.right, nn.Conv2d)
     return 2, [NormedProduct(norm, product.left, product.right)]
+
+
+def norm_split(form: InferenceForm) -> int:
+    """Norms over the whole image as mean, deviations and their mean square; return the number of places."""
+    rewrite(form, _gain_into_norm)
+    return rewrite(form, _split)
+
+
+def _gain_into_norm(chain: Chain, position: int) -> tuple[int, Chain] | None:
+    """A context's gain into the affine of the norm before it."""
+    found = pair(chain, position)
+    if found is None:
+        return None
+    norm, context = found
+    if not isinstance(norm, nn.GroupNorm) or not norm.affine or not isinstance(context, ScaledContext):
+        return None
+    gain = context.gain.flatten()
+    for values in (norm.weight.data, norm.bias.data):
+        values[: len(gain)] *= gain
+    return 2, [norm, GainlessContext(context)]
+
+
+def _split(chain: Chain, position: int) -> tuple[int, Chain] | None:
+    norm = chain[position]
+    return (1, [SplitNorm(norm)]) if isinstance(norm, nn.GroupNorm) and norm.num_groups == 1 else None
