@@ -31,7 +31,9 @@ class PhasedHead(nn.Module):
         self.rows = _filters(rows.weight.detach()[:, 0, 0], None, scale, axis=1)
         assert columns.bias is not None and leave.bias is not None
         self.columns = _filters(columns.weight.detach()[:, 0, :, 0], columns.bias, scale, axis=0)
-        self.activation = activation
+        # ONNX Runtime fuses most activations with a convolution alone, not with a sum, and else converts the layout
+        same = convolution(weight.new_ones(leave.in_channels, 1, 1, 1), None, groups=leave.in_channels)
+        self.activation = nn.Sequential(same, activation)
         self.leave = _leaving(leave, scale)
 
     def forward(self, x: Tensor) -> Tensor:
