@@ -38,12 +38,25 @@ class BandedResidual(InPlaceResidual):
         self.width = max(layer.out_channels for layer in inner.modules() if isinstance(layer, nn.Conv2d))
 
     def forward(self, x: Tensor) -> Tensor:
+        rows = self._rows(x)
+        return self.inner(x).add_(x) if rows is None else self._in_bands(x, self._settled(x), rows)
+
+    def given(self, x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+        """The same for a part of an image, with the head's norm as `norm_as_affine` gives it for the whole."""
+        head = self.inner[0]
+        assert isinstance(head, NormedProduct)
+        product, rest, rows = head.given(scale, shift), self.inner[1:], self._rows(x)
+        return rest(product(x)).add_(x) if rows is None else self._in_bands(x, lambda part: rest(product(part)), rows)
+
+    def _rows(self, x: Tensor) -> int | None:
+        """Rows of a band, or None where all goes at once."""
         batch, _, height, columns = x.shape
         rows = max(LEAST_ROWS * max(1, self.reach), BAND_BYTES // (self.width * columns * x.element_size()))
         device = self.meta_as if x.device.type == "meta" else x.device.type
-        if device != "cpu" or batch != 1 or 2 * rows > height:
-            return self.inner(x).add_(x)
-        run, out = self._settled(x), torch.empty_like(x)
+        return None if device != "cpu" or batch != 1 or 2 * rows > height else rows
+
+    def _in_bands(self, x: Tensor, run: Callable[[Tensor], Tensor], rows: int) -> Tensor:
+        out, height = torch.empty_like(x), x.shape[2]
         for top in range(0, height, rows):
             bottom = min(top + rows, height)
             first, last = max(0, top - self.reach), min(height, bottom + self.reach)

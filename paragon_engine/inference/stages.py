@@ -21,6 +21,7 @@ from paragon_arch.networks.stages_dualpath import add_attention, add_group
 from paragon_arch.networks.v2_dualpath_blocks import BiasedWindowAttention, ConvWindowAttention, MultiScaleGroup
 from paragon_arch.networks.v2_release import ChannelAttention
 
+from .bands import BandedResidual
 from .chains import Pooled, Residual
 from .form import InferenceForm
 from .modules import InPlaceResidual, NormedContextStep, NormedProduct
@@ -177,6 +178,9 @@ def _pooling(step: nn.Module) -> _Pooling | None:
     if isinstance(step, NormedContextStep):
         halo = max(_known(radius_of(layer)) for layer in step.filters)
         return _Pooling(Program.moments, lambda x, m: step.given(x, *_affine(step.norm, m, x)), halo)
+    if isinstance(step, BandedResidual) and isinstance(head := step.inner[0], NormedProduct):
+        norm = head.convs.norm
+        return _Pooling(Program.moments, lambda x, m: step.given(x, *_affine(norm, m, x)), step.reach)
     if isinstance(step, NormedProduct):
         halo = _known(radius_of(step.rest))
         return _Pooling(Program.moments, lambda x, m: step.given(*_affine(step.convs.norm, m, x))(x), halo)
