@@ -45,8 +45,8 @@ class BandedResidual(InPlaceResidual):
         """The same for a part of an image, with the head's norm as `norm_as_affine` gives it for the whole."""
         head = self.inner[0]
         assert isinstance(head, NormedProduct)
-        product, rest, rows = head.given(scale, shift), self.inner[1:], self._rows(x)
-        return rest(product(x)).add_(x) if rows is None else self._in_bands(x, lambda part: rest(product(part)), rows)
+        branch, rows = self._behind(head.given(scale, shift)), self._rows(x)
+        return branch(x).add_(x) if rows is None else self._in_bands(x, branch, rows)
 
     def _rows(self, x: Tensor) -> int | None:
         """Rows of a band, or None where all goes at once."""
@@ -67,10 +67,12 @@ class BandedResidual(InPlaceResidual):
     def _settled(self, x: Tensor) -> Callable[[Tensor], Tensor]:
         """The branch, with the moments of the whole image where it normalises over that."""
         head = self.inner[0]
-        if not isinstance(head, NormedProduct):
-            return self.inner
-        product, rest = head.settled(x), self.inner[1:]
-        return lambda part: rest(product(part))
+        return self._behind(head.settled(x)) if isinstance(head, NormedProduct) else self.inner
+
+    def _behind(self, head: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+        """The branch with another head."""
+        rest = self.inner[1:]
+        return lambda part: rest(head(part))
 
 
 def bandable(inner: nn.Sequential) -> int | None:

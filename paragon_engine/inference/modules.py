@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import torch
 import torch.nn.functional as F
@@ -114,8 +114,7 @@ class ScaledContext(nn.Module):
             scale_output(layer, factor)
 
     def forward(self, x: Tensor) -> Tensor:
-        same, *slices = torch.split(x, self.split, dim=1)
-        filtered = [layer(part) for layer, part in zip(self.filters, slices, strict=True)]
+        same, *filtered = _filter_slices(x, self.split, self.filters)
         return torch.cat((same * self.gain, *filtered), dim=1)
 
 
@@ -127,8 +126,13 @@ class GainlessContext(nn.Module):
         self.split, self.filters = context.split, context.filters
 
     def forward(self, x: Tensor) -> Tensor:
-        same, *slices = torch.split(x, self.split, dim=1)
-        return torch.cat((same, *(layer(part) for layer, part in zip(self.filters, slices, strict=True))), dim=1)
+        return torch.cat(_filter_slices(x, self.split, self.filters), dim=1)
+
+
+def _filter_slices(x: Tensor, split: list[int], filters: Iterable[nn.Module]) -> list[Tensor]:
+    """The slices of a context: the first as it is, the others filtered."""
+    same, *slices = torch.split(x, split, dim=1)
+    return [same, *(layer(part) for layer, part in zip(filters, slices, strict=True))]
 
 
 class ContextStep(nn.Module):

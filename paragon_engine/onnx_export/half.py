@@ -38,8 +38,8 @@ REDUCTIONS = frozenset(
 _STATISTICS = frozenset(("Add", "Div", "Mul", "Sub"))
 """Operations that stay in FP32 where all that they read is constant or came out of `REDUCTIONS`: a few numbers for an
 image or pixel, whose rounding would be a factor of the whole map."""
-_WHOLE_MAPS = frozenset(("GroupNormalization", "InstanceNormalization", "Pow"))
-"""Of `REDUCTIONS`, those whose results are as large as what they read."""
+_SUMS = REDUCTIONS - {"GroupNormalization", "InstanceNormalization", "Pow"}
+"""`REDUCTIONS` without those whose results are as large as what they read."""
 _FP32_INPUTS = {"Resize": (1, 2)}
 """Inputs whose type ONNX fixes to FP32, by operator."""
 _UNSUPPORTED = frozenset(("If", "Loop", "Scan", "QuantizeLinear", "DequantizeLinear"))
@@ -121,9 +121,9 @@ class _Conversion:
         return named | {item.name for item in inferred.initializer if item.data_type == number}
 
     def _convert(self, node: Any, floating: set[str], final: set[str], io: Type) -> None:
-        wanted = self._type_of(node, floating)
         if self._is_statistic(node, floating):
             self.statistics.update(node.output)
+        wanted = self._type_of(node, floating)
         fixed = _FP32_INPUTS.get(node.op_type, ())
         if node.op_type != "Cast":  # which takes any type
             for index, name in enumerate(node.input):
@@ -142,7 +142,7 @@ class _Conversion:
                 self.types[name] = wanted
 
     def _type_of(self, node: Any, floating: set[str]) -> Type:
-        if node.name in self.keep or node.op_type in REDUCTIONS or self._is_statistic(node, floating):
+        if node.name in self.keep or node.op_type in REDUCTIONS or node.output[0] in self.statistics:
             return "fp32"
         if node.op_type == "Mul" and node.input[0] == node.input[1]:
             return "fp32"  # a square, which overflows at 256
@@ -155,7 +155,7 @@ class _Conversion:
         return "fp16"
 
     def _is_statistic(self, node: Any, floating: set[str]) -> bool:
-        if node.op_type in REDUCTIONS - _WHOLE_MAPS:
+        if node.op_type in _SUMS:
             return True
         if node.op_type not in _STATISTICS:
             return False
