@@ -9,7 +9,7 @@ from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 
 from paragon_arch.errors import ParagonError
-from paragon_engine.progress import CLEAR_LINE, Progress, TerminalProgress
+from paragon_engine.progress import Progress, TerminalProgress, clear_line
 
 from .exit_codes import ExitCode
 
@@ -18,7 +18,7 @@ class _Handler(logging.Handler):
     """Log records as single lines, without tearing the progress line."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        clear = CLEAR_LINE if sys.stderr.isatty() else ""
+        clear = clear_line(sys.stderr)
         prefix = f"{record.levelname.lower()}: " if record.levelno >= logging.WARNING else ""
         text = record.getMessage()
         if record.exc_info:
@@ -55,7 +55,7 @@ def progress(*, quiet: bool) -> Progress:
 
 def report(error: BaseException, code: ExitCode) -> ExitCode:
     """Tell an error in one line and return its exit code."""
-    clear = CLEAR_LINE if sys.stderr.isatty() else ""
+    clear = clear_line(sys.stderr)
     sys.stderr.write(f"{clear}error: {describe(error, code)}\n")
     return code
 

@@ -17,6 +17,7 @@ from collections.abc import Generator
 from pathlib import Path
 
 from ..errors import OutputError, OutputExistsError
+from .patience import is_held, patiently
 
 _CURES = {
     errno.ENOSPC: "the disk is full; free some space or choose another folder",
@@ -27,6 +28,9 @@ _CURES = {
     errno.ENAMETOOLONG: "the name is too long; choose a shorter one",
     errno.EISDIR: "it is a folder; give a file name",
 }
+_HELD = "another program may have the file open, or it is read-only: close it there, or choose another name"
+_UNFLUSHED = {errno.EINVAL, errno.ENOTSUP, errno.EACCES, errno.EPERM, errno.EBADF, errno.EISDIR}
+"""What file systems, sandboxes and folders without read permission say to flushing a folder; the file is whole."""
 _SUFFIX_LIMIT = 16
 _PREFIX = ".tmp-"
 _LEFTOVER = re.compile(r"\.tmp-([0-9a-f]{8})-(\d+)-[0-9a-f]{12}(\.\w*)?")
@@ -69,7 +73,7 @@ def atomic_path(final: str | os.PathLike[str], *, overwrite: bool = False) -> Ge
         _publish(temp, final, overwrite)
     finally:
         with contextlib.suppress(OSError):
-            temp.unlink(missing_ok=True)
+            patiently(lambda: temp.unlink(missing_ok=True))
 
 
 @contextlib.contextmanager
@@ -143,9 +147,9 @@ def _check_target(final: Path, overwrite: bool) -> None:
 def _publish(temp: Path, final: Path, overwrite: bool) -> None:
     """Flush ``temp`` and give it its final name."""
     try:
-        _flush_file(temp)
+        patiently(lambda: _flush_file(temp))
         if overwrite:
-            temp.replace(final)
+            patiently(lambda: temp.replace(final))
         else:
             _claim(temp, final)
         _flush_folder(final.parent)
@@ -168,9 +172,9 @@ def _claim(temp: Path, final: Path) -> None:
 def _reserve_and_replace(temp: Path, final: Path) -> None:
     os.close(os.open(final, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
     try:
-        temp.replace(final)
+        patiently(lambda: temp.replace(final))
     except BaseException:
-        final.unlink()
+        patiently(final.unlink)
         raise
 
 
@@ -180,17 +184,18 @@ def _flush_file(path: Path) -> None:
 
 
 def _flush_folder(folder: Path) -> None:
-    """Make the rename survive a power cut, where the system can flush a folder (not on Windows)."""
+    """Make the rename survive a power cut, where the system lets us flush a folder (Windows does not)."""
     if os.name == "nt":
         return
-    handle = os.open(folder, os.O_RDONLY)
     try:
-        os.fsync(handle)
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
     except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # some network file systems cannot
+        if error.errno not in _UNFLUSHED:
             raise
-    finally:
-        os.close(handle)
 
 
 def _exists(final: Path) -> OutputExistsError:
@@ -199,5 +204,5 @@ def _exists(final: Path) -> OutputExistsError:
 
 def _output_error(final: Path, error: OSError | ValueError) -> OutputError:
     number = error.errno if isinstance(error, OSError) else None
-    cure = _CURES.get(number or 0, "check the folder and the name")
+    cure = _HELD if is_held(error) else _CURES.get(number or 0, "check the folder and the name")
     return OutputError(f"{final}: cannot be written ({error}): {cure}")

@@ -17,6 +17,7 @@ from typing import Any, cast
 
 from paragon_arch.errors import OutputError, OutputExistsError
 from paragon_arch.files.atomic import atomic_path
+from paragon_arch.files.patience import patiently
 
 from ..progress import log
 from .artefacts import file_sha256
@@ -108,18 +109,18 @@ class Staging:
             else:
                 if self.final.is_dir():
                     self.final.rmdir()
-                self.folder.rename(self.final)
+                patiently(lambda: self.folder.rename(self.final))
             self.clean()
         except OSError as error:
             raise OutputError(f"{self.final}: cannot be written ({error})") from error
 
     def _replace(self) -> None:
-        self.final.rename(self._previous)
+        patiently(lambda: self.final.rename(self._previous))
         try:
-            self.folder.rename(self.final)
+            patiently(lambda: self.folder.rename(self.final))
         except OSError:
             with suppress(OSError):  # else `_recover` does it at the next run
-                self._previous.rename(self.final)
+                patiently(lambda: self._previous.rename(self.final))
             raise
 
     def clean(self) -> None:
@@ -140,7 +141,7 @@ class Staging:
             if self.final.exists():
                 shutil.rmtree(self._previous, ignore_errors=True)
             else:
-                self._previous.rename(self.final)
+                patiently(lambda: self._previous.rename(self.final))
 
     def _remove_strays(self) -> None:
         """Delete what no finished step owns: a step that was killed leaves nothing behind."""

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_iter
+from torch.utils._pytree import tree_flatten  # tree_iter came with 2.4
 
 from ..inference.bands import BandedResidual
 
@@ -63,9 +63,9 @@ class AllocationCounter(TorchDispatchMode):
         args: tuple[Any, ...] = (),
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
-        given = {_storage(x) for x in tree_iter((args, kwargs)) if isinstance(x, Tensor)}
+        given = {_storage(x) for x in tree_flatten((args, kwargs))[0] if isinstance(x, Tensor)}
         result = func(*args, **(kwargs or {}))
-        for x in tree_iter(result):
+        for x in tree_flatten(result)[0]:
             if isinstance(x, Tensor) and (_storage(x) in self._owners or _storage(x) not in given):
                 self._own(x)
         self.peak = max(self.peak, self.live + workspace(func, args, result))

@@ -13,6 +13,7 @@ from torch import Tensor
 from paragon_arch.errors import InvalidOptionError
 
 from ..devices import device_failure
+from ..modes import without_gradients
 from ..progress import Progress, log
 from . import overlap as overlapping
 from .buffers import Store, limits_for
@@ -87,7 +88,7 @@ def _upscale(
     if plan.kind == "overlap" or (plan.kind == "untiled" and tiling == "overlap"):
         size = 0 if plan.kind == "untiled" else plan.tile
         return overlapping.upscale_overlapping(model, x, tile=size, overlap=overlap, progress=progress)
-    with torch.inference_mode():
+    with without_gradients(model.device):
         if plan.kind == "untiled":
             result = _untiled(model, x, progress)
             if result is not None:

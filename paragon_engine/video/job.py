@@ -17,6 +17,7 @@ from torch import Tensor
 from paragon_arch.errors import ImageError, InvalidOptionError, OutputExistsError
 from paragon_arch.files.atomic import atomic_path, make_folder, output_errors, remove_leftovers
 from paragon_arch.files.lock import exclusive
+from paragon_arch.files.patience import patiently
 
 from ..jobs.pipeline import prefetched
 from ..progress import Progress, log
@@ -239,7 +240,7 @@ class _Work:
         with atomic_path(unnamed, overwrite=True) as temporary:
             last, count, following = self._encode(temporary, first, frames)
         with output_errors(unnamed):
-            unnamed.rename(self._parts.next_name(last, count, container))
+            patiently(lambda: unnamed.rename(self._parts.next_name(last, count, container)))
         return following
 
     def _encode(self, path: Path, first: Frame, frames: Iterator[Frame]) -> tuple[int, int, Frame | None]:
