@@ -136,7 +136,7 @@ def test_bad_targets(tmp_path: Path) -> None:
     assert {file.name for file in tmp_path.iterdir()} == {"file", "dangling"}
 
 
-class Held(PermissionError):
+class HeldError(PermissionError):
     """What Windows raises for a file that another program has open."""
 
     def __init__(self, code: int = 32) -> None:
@@ -166,7 +166,7 @@ class TestHeldFiles:
 
         def held(self: Path, target: Path) -> Path:
             if next(attempts) < 3:
-                raise Held(code)
+                raise HeldError(code)
             return replace(self, target)
 
         monkeypatch.setattr(Path, "replace", held)
@@ -182,7 +182,7 @@ class TestHeldFiles:
         path.write_bytes(b"old")
 
         def held(*_: Any) -> None:
-            raise Held
+            raise HeldError
 
         monkeypatch.setattr(Path, "replace", held)
         with pytest.raises(OutputError, match="close it there"), atomic_path(path, overwrite=True) as temp:
@@ -205,7 +205,7 @@ class TestHeldFiles:
 
         def held(self: Path, target: Path) -> Path:
             if next(attempts) % 3 < 2:
-                raise Held(5)
+                raise HeldError(5)
             return rename(self, target)
 
         monkeypatch.setattr(Path, "rename", held)
