@@ -14,6 +14,7 @@ from .commands import (
     calibrate,
     chainner,
     compare,
+    doctor,
     engine,
     export,
     fuse,
@@ -40,6 +41,7 @@ COMMANDS: tuple[Command, ...] = (
     release.COMMAND,
     benchmark.COMMAND,
     chainner.COMMAND,
+    doctor.COMMAND,
 )
 
 _DESCRIPTION = "Inspect, fuse and run ParagonSR and ParagonSR2 super-resolution models of any generation."

@@ -29,6 +29,7 @@ print(json.dumps(dict(
     packages=folder,
     installed=found and found.version,
     record=found and found.read_text("RECORD"),
+    site=not sys.flags.no_site,
     pip=importlib.util.find_spec("pip") is not None,
     managed=sys.prefix == sys.base_prefix and os.path.exists(marker),
     writable=os.access(folder, os.W_OK),
@@ -47,6 +48,8 @@ class PythonState:
     """The version of ours that is installed there."""
     record: str
     """RECORD of the installed version; "" if there is none."""
+    site: bool
+    """It reads start-up files. An embedded Python for Windows does so only where its ``._pth`` says ``import site``."""
     pip: bool
     managed: bool
     """It belongs to the operating system's package manager, which pip must not interfere with (PEP 668)."""
@@ -82,6 +85,8 @@ def obstacle(state: PythonState) -> str | None:
     """Why nothing can be installed into a Python, or None."""
     if state.version < MINIMUM:
         return f"Python {'.'.join(map(str, state.version))} is older than 3.10"
+    if not state.site:
+        return "that Python reads no start-up files: add the line `import site` to the file ._pth beside it"
     if not state.pip:
         return "that Python has no pip"
     if state.managed:

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from paragon_arch.errors import InvalidOptionError
 
-from ..modes import without_gradients
+from ..devices import without_gradients
 from ..progress import Progress, log
 from .memory import fits, is_out_of_memory, release_cached, usable_memory
 

@@ -12,8 +12,7 @@ from torch import Tensor
 
 from paragon_arch.errors import InvalidOptionError
 
-from ..devices import device_failure
-from ..modes import without_gradients
+from ..devices import device_failure, without_gradients
 from ..progress import Progress, log
 from . import overlap as overlapping
 from .buffers import Store, limits_for
