@@ -74,9 +74,14 @@ class ParagonModelDescriptor(ImageModelDescriptor[SRNetwork]):
 
 
 def size_requirements(network: SRNetwork) -> SizeRequirements:
-    """Window layouts want whole windows (the network pads with zeros where the caller does not)."""
+    """What callers should pad a picture to, by mirroring.
+
+    Whole windows: where a picture is no multiple of its window, the network alone pads with zeros. But a network that
+    averages over the whole picture would average over the padding too, and every pixel would change: it gets the
+    picture as it is.
+    """
     window = network.traits.window
-    if window is None:
+    if window is None or network.traits.global_statistics:
         return SizeRequirements(minimum=max(_MINIMUM, network.minimum_size))
     return SizeRequirements(minimum=window, multiple_of=window)
 

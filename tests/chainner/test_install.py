@@ -261,7 +261,20 @@ def test_pip_that_fails_is_reported_with_its_last_line(app: Installation, enviro
     environment.write("pip/__main__.py", "import sys\nsys.exit('ERROR: [Errno 13] Permission denied: x')\n")
     environment.write("pip/__init__.py", "")
     with pytest.raises(OutputError, match="Permission denied"):
-        install(app)
+        install(app, method="wheel")
+    outcome = install(app)
+    assert "no wheel: " in outcome.text
+    assert "Permission denied" in outcome.text
+    assert app.backend is not None
+    assert drop_in.current(app.backend) == drop_in.content()
+
+
+def test_an_app_that_was_never_started_is_not_given_the_drop_in_unasked(app: Installation) -> None:
+    before = contents(app.folder)
+    with pytest.raises(InvalidOptionError, match="start it once"):
+        install(replace(app, python=None))
+    assert contents(app.folder) == before
+    assert install(replace(app, python=None), method="drop-in").changed
 
 
 def test_repacking_an_installed_copy_gives_the_same_wheel(
