@@ -26,4 +26,4 @@ def describe_model(model: ImageModelDescriptor[Any]) -> str:
 def badge(report: Inspection) -> str:
     """The three things to see at a glance."""
     scale = report.values["scale"].value if "scale" in report.values else report.hyperparameters.get("scale")
-    return f"{report.variant or report.layout} · {scale}x · {words.fused_state(report)}"
+    return f"{report.variant or report.layout} · {scale}x · {report.fused_state}"

@@ -87,12 +87,15 @@ def size_requirements(network: SRNetwork) -> SizeRequirements:
 
 
 def _tags(report: Inspection) -> list[str]:
-    tags = [report.layout, report.variant or "custom size"]
-    if report.fusible:
-        tags.append("fused" if report.fused else "unfused")
-    values = {name: item.value for name, item in report.values.items() if name != "scale"}
-    tags += [f"{name} {value}" for name, value in values.items() if value is not None]
-    return tags
+    """Variant, state of fusing, values with their sources; the architecture's name has the layout.
+
+    Host programs show them beside a model. chaiNNer's nodes of ours read them, so order and spelling matter.
+    """
+    values = {name: item for name, item in report.values.items() if name != "scale" and item.value is not None}
+    tags = [report.variant or "custom size", report.fused_state]
+    tags += [f"{name} {item.value} ({item.source})" for name, item in values.items()]
+    guessed = report.ambiguous.get("scale")
+    return tags if guessed is None else [*tags, "scale guessed"]
 
 
 def unwrap_tolerantly(state_dict: Mapping[str, Any]) -> dict[str, Tensor]:

@@ -13,7 +13,7 @@ def describe_report(report: Inspection) -> list[str]:
     """What was recognised: architecture, each value with its source, and what the user should know."""
     return [
         f"{report.name}: {report.generation}, layout {report.layout}, {report.variant or 'custom size'}",
-        f"{fused_state(report)}, {report.parameters:,} parameters, {report.dtype}",
+        f"{report.fused_state}, {report.parameters:,} parameters, {report.dtype}",
         *(f"{name}: {item.value} ({item.source})" for name, item in report.values.items() if item.value is not None),
         *(f"note: {problem}" for problem in report.problems),
     ]
@@ -30,10 +30,3 @@ def describe_model(model: ImageModelDescriptor[Any]) -> list[str]:
     half = (("fp16", model.supports_half), ("bf16", model.supports_bfloat16))
     held = ["fp32", *(name for name, holds in half if holds)]
     return [line for line in (*lines, f"precisions: {', '.join(held)}") if line]
-
-
-def fused_state(report: Inspection) -> str:
-    """Whether a model is fused, as "fused", "not fused" or "nothing to fuse"."""
-    if report.fused:
-        return "fused"
-    return "not fused" if report.fusible else "nothing to fuse"
