@@ -28,7 +28,9 @@ def build(layout: Layout, hyper: Hyper, state: Mapping[str, Tensor], where: str)
     """
     repeats = hyper.get("num_groups", 1) * hyper.get("num_blocks", 1) + hyper.get("hr_blocks", 0)
     if repeats > min(_MAX_REPEATS, len(state) // _TENSORS):
-        raise StateMismatchError(f"{where}: its block numbers do not count up from 0, or are no upscaler's; the file is damaged")
+        raise StateMismatchError(
+            f"{where}: its block numbers do not count up from 0, or are too many; the file is damaged"
+        )
     try:
         with structure_only():  # shapes only: a lying header cannot make us allocate
             network = layout.network(**hyper)

@@ -27,7 +27,6 @@ messages of more than `MAX_MESSAGE` characters lose their middle.
 
 from __future__ import annotations
 
-
 MAX_MESSAGE = 4000
 
 

@@ -6,15 +6,15 @@ The portable form keeps both in one place, marked by an empty file ``portable`` 
 
 from __future__ import annotations
 
-import json
 import shutil
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from paragon_arch.errors import InvalidOptionError
+from paragon_arch.files.records import recall
 
 PYTORCH_PACKAGE = Path("packages", "chaiNNer_pytorch")
 """Below the back end: the folder whose modules chaiNNer imports one by one."""
@@ -150,11 +150,7 @@ def _python(system: System, data: Path) -> tuple[Path | None, bool]:
 
 def _settings(file: Path) -> dict[str, Any]:
     """The app's settings; {} where there are none that can be read, as then its own Python is the likely one."""
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return cast("dict[str, Any]", content) if isinstance(content, dict) else {}
+    return recall(file)
 
 
 def this_system(variables: Mapping[str, str]) -> System:
