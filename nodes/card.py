@@ -8,6 +8,7 @@ from pathlib import Path
 
 import paragon_arch
 from paragon_arch.errors import ParagonError
+from paragon_arch.files.records import printable
 from paragon_engine.describe import describe_report
 
 from . import host
@@ -49,4 +50,5 @@ def _card(path: Path) -> str:
 
 
 def _html(title: str, parts: list[str]) -> str:
-    return PAGE.format(title=escape(title), body="<hr>".join(f"<pre>{escape(part)}</pre>" for part in parts))
+    body = "<hr>".join(f"<pre>{escape(part)}</pre>" for part in parts)
+    return printable(PAGE.format(title=escape(title), body=body))

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import importlib
 import io
-import json
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -17,6 +16,8 @@ from typing import Any, Protocol, TypeVar, cast
 import torch
 from PIL import Image
 from spandrel import ImageModelDescriptor
+
+from paragon_arch.files.records import recall
 
 Descriptor = TypeVar("Descriptor", bound=ImageModelDescriptor[Any])
 Inputs = dict[str, dict[str, tuple[Any, ...]]]
@@ -125,11 +126,7 @@ def setting(name: str) -> object:
     With several users (``--multi-user``) it is the one of the user "default".
     """
     file = Path(_folder_paths().get_user_directory()) / "default" / "comfy.settings.json"
-    try:
-        stored: object = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return cast("dict[str, object]", stored).get(name) if isinstance(stored, dict) else None
+    return recall(file).get(name)
 
 
 def temporary_folder() -> Path:

@@ -11,7 +11,10 @@ from .errors import StateMismatchError
 from .layouts.base import Hyper, Layout
 from .networks.base import SRNetwork, structure_only
 
-_MAX_BLOCKS = 4096
+_MAX_REPEATS = 256
+"""Blocks of a network; the largest of the family has 144."""
+_TENSORS = 4
+"""The fewest that a block has."""
 
 
 def build(layout: Layout, hyper: Hyper, state: Mapping[str, Tensor], where: str) -> SRNetwork:
@@ -23,8 +26,11 @@ def build(layout: Layout, hyper: Hyper, state: Mapping[str, Tensor], where: str)
     Raises:
         StateMismatchError: tensors are missing, unexpected, misshapen or of a wrong kind; nothing was allocated.
     """
-    if hyper.get("num_groups", 1) * hyper.get("num_blocks", 1) > min(_MAX_BLOCKS, len(state)):
-        raise StateMismatchError(f"{where}: its block numbers do not count up from 0; the file is damaged")
+    repeats = hyper.get("num_groups", 1) * hyper.get("num_blocks", 1) + hyper.get("hr_blocks", 0)
+    if repeats > min(_MAX_REPEATS, len(state) // _TENSORS):
+        raise StateMismatchError(
+            f"{where}: its block numbers do not count up from 0, or are too many; the file is damaged"
+        )
     try:
         with structure_only():  # shapes only: a lying header cannot make us allocate
             network = layout.network(**hyper)

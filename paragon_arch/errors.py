@@ -21,14 +21,21 @@
     │   └── QualityError                it was made, but misses its quality target
     └── CancelledError                  the user stopped the work
 
-Every message names the file, key or value and says what to do about it.
+Every message names the file, key or value and says what to do about it. A text of a file in it may be of any length:
+messages of more than `MAX_MESSAGE` characters lose their middle.
 """
 
 from __future__ import annotations
 
+MAX_MESSAGE = 4000
+
 
 class ParagonError(Exception):
     """Base class of every error that this project raises on purpose."""
+
+    def __init__(self, message: str = "") -> None:
+        half = MAX_MESSAGE // 2
+        super().__init__(message if len(message) <= MAX_MESSAGE else f"{message[:half]} ... {message[-half:]}")
 
 
 class CheckpointError(ParagonError):

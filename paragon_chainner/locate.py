@@ -6,7 +6,6 @@ The portable form keeps both in one place, marked by an empty file ``portable`` 
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 import subprocess
@@ -14,9 +13,10 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from paragon_arch.errors import InvalidOptionError
+from paragon_arch.files.records import recall
 
 MINIMUM = (3, 10)
 """Oldest Python that chaiNNer and we run on."""
@@ -180,11 +180,7 @@ def _own_pythons(folder: Path, system: System) -> Iterator[Path]:
 
 def _settings(file: Path) -> dict[str, Any]:
     """The app's settings; {} where there are none that can be read, as then its own Python is the likely one."""
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return cast("dict[str, Any]", content) if isinstance(content, dict) else {}
+    return recall(file)
 
 
 def this_system(variables: Mapping[str, str]) -> System:

@@ -9,9 +9,10 @@ from pathlib import Path
 
 from torch import Tensor
 
-from paragon_arch.errors import InvalidOptionError
+from paragon_arch.errors import CorruptCheckpointError, InvalidOptionError
 from paragon_arch.files import safetensors_file
 from paragon_arch.files.atomic import atomic_path
+from paragon_arch.files.records import json_object
 
 from .average import copy_buffers
 from .config import Recipe
@@ -54,9 +55,12 @@ def resume(trainer: Trainer, path: Path) -> None:
         tensors, metadata = safetensors_file.read(stream, path.stat().st_size)
     if metadata.get("recipe") != fingerprint(trainer.recipe):
         raise InvalidOptionError(f"{path} was written by another recipe; give a new run.out or delete that file")
-    counters: dict[str, int] = json.loads(metadata["counters"])
-    trainer.step, trainer.skipped = counters["step"], counters["skipped"]
-    trainer.average.updates = counters["updates"]
+    try:
+        counters = json_object(metadata["counters"])
+        trainer.step, trainer.skipped = int(counters["step"]), int(counters["skipped"])
+        trainer.average.updates = int(counters["updates"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise CorruptCheckpointError(f"{path}: its counters are damaged; delete that file") from error
     model, own = _below("model.", tensors), trainer.network.state_dict()
     trainer.network.load_state_dict({name: value for name, value in model.items() if name in own})
     copy_buffers(trainer.network, model)

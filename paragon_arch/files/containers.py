@@ -8,10 +8,12 @@ all keys have the same one.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar, cast
 
 from ..errors import CorruptCheckpointError
+from .budget import checked_count, shown
 from .hints import EXTRA_PREFIXES
 
 T = TypeVar("T")
@@ -52,7 +54,8 @@ def select(mapping: Mapping[Any, Any], is_tensor: Callable[[Any], bool]) -> tupl
         CorruptCheckpointError: there are no weights, an entry among them is not a tensor, or two keys become equal.
     """
     names: list[str] = []
-    while len(names) < _MAX_NESTING and (name := _wrapper(mapping, is_tensor, _MAX_NESTING)) is not None:
+    search = _Search(is_tensor)
+    while len(names) < _MAX_NESTING and (name := search.wrapper(mapping, _MAX_NESTING)) is not None:
         mapping = mapping[name]
         names.append(name)
     weights = _rename(_tensors(mapping, is_tensor), _without_compiled)
@@ -64,33 +67,45 @@ def select(mapping: Mapping[Any, Any], is_tensor: Callable[[Any], bool]) -> tupl
     return weights, ".".join(names)
 
 
-def _wrapper(mapping: Mapping[Any, Any], is_tensor: Callable[[Any], bool], depth: int) -> str | None:
-    for name in WRAPPERS:
-        inner = mapping.get(name)
-        if isinstance(inner, Mapping) and _has_weights(cast("Mapping[Any, Any]", inner), is_tensor, depth):
-            return name
-    return None
+class _Search:
+    """Looks for weights, into each dictionary once at each depth: a file may hold one in itself many times."""
 
+    def __init__(self, is_tensor: Callable[[Any], bool]) -> None:
+        self._is_tensor = is_tensor
+        self._known: dict[tuple[int, int], bool] = {}
+        self._alive: list[object] = []  # of which the ids are, so that no other object gets one
 
-def _has_weights(mapping: Mapping[Any, Any], is_tensor: Callable[[Any], bool], depth: int) -> bool:
-    if any(is_tensor(value) for value in mapping.values()):
-        return True
-    return depth > 0 and _wrapper(mapping, is_tensor, depth - 1) is not None
+    def wrapper(self, mapping: Mapping[Any, Any], depth: int) -> str | None:
+        """The preferred name of a dictionary with weights in or below it."""
+        for name in WRAPPERS:
+            inner = mapping.get(name)
+            if isinstance(inner, Mapping) and self._has_weights(cast("Mapping[Any, Any]", inner), depth):
+                return name
+        return None
+
+    def _has_weights(self, mapping: Mapping[Any, Any], depth: int) -> bool:
+        place = (id(mapping), depth)
+        if place not in self._known:
+            self._alive.append(mapping)
+            bare = any(self._is_tensor(value) for value in mapping.values())
+            self._known[place] = bare or (depth > 0 and self.wrapper(mapping, depth - 1) is not None)
+        return self._known[place]
 
 
 def _tensors(mapping: Mapping[Any, Any], is_tensor: Callable[[Any], bool]) -> dict[str, Any]:
     if not any(is_tensor(value) for value in mapping.values()):
-        found = ", ".join(repr(key)[:40] for key in list(mapping)[:5]) or "nothing"
+        found = ", ".join(shown(key, 40) for key in itertools.islice(mapping, 5)) or "nothing"
         raise CorruptCheckpointError(f"no weights found; it holds {found}: give a checkpoint of a generator")
+    checked_count(len(mapping))
     tensors: dict[str, Any] = {}
     for key, value in mapping.items():
         if not isinstance(key, str):
-            raise CorruptCheckpointError(f"a weight's key is {repr(key)[:80]}, not text: save only the state_dict")
+            raise CorruptCheckpointError(f"a weight's key is {shown(key)}, not text: save only the state_dict")
         if key.rpartition(".")[2] == _AVERAGE_COUNT:
             continue
         if not is_tensor(value):
             raise CorruptCheckpointError(
-                f"the entry {key[:80]!r} among the weights is of type {type(value).__name__}, not a tensor: "
+                f"the entry {shown(key)} among the weights is of type {type(value).__name__}, not a tensor: "
                 "save only the state_dict"
             )
         tensors[key] = value
@@ -118,6 +133,6 @@ def _rename(weights: Mapping[str, T], rename: Callable[[str], str]) -> dict[str,
     for key, value in weights.items():
         new = rename(key)
         if new in renamed:
-            raise CorruptCheckpointError(f"two of its keys become {new[:80]!r} without their prefixes: save it again")
+            raise CorruptCheckpointError(f"two of its keys become {shown(new)} without their prefixes: save it again")
         renamed[new] = value
     return renamed

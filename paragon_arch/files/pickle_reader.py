@@ -17,11 +17,13 @@ from typing import IO, Any, cast
 import torch
 
 from ..errors import CorruptCheckpointError, UnsafeCheckpointError
+from .budget import MAX_AXES, Budget, checked_shape
 
 MAX_PICKLE = 16 * 2**20
 """Largest pickle that is read, in bytes; that of a training state with 10,000 tensors takes about 2 MiB."""
-_MAX_INSTRUCTIONS = 1_000_000
-_MAX_AXES = 16
+_MAX_STEPS = 1_000_000
+_LARGEST_KEY = 2**60
+"""Larger ones can be chosen to have one hash, as fractions can; hashing a nested tuple may take for ever."""
 
 DTYPES = {
     "FloatStorage": torch.float32,
@@ -111,19 +113,31 @@ _OPAQUE = frozenset(
 """Globals that stand in training states next to the weights; they are accepted as names and never looked up."""
 
 
-def interpret(stream: IO[bytes]) -> tuple[Any, dict[str, Storage]]:
+def pickle_budget(size: int) -> Budget:
+    """Steps for the pickles of a file, which take ``size`` bytes together.
+
+    An instruction takes a byte or more, and a sound file copies no more items than it has.
+    """
+    return Budget(min(2 * size, _MAX_STEPS), "its pickle has instructions and copied items:")
+
+
+def interpret(stream: IO[bytes], budget: Budget) -> tuple[Any, dict[str, Storage]]:
     """Read one pickle from the stream's position, and leave the stream behind it.
+
+    Args:
+        stream: in memory.
+        budget: from `pickle_budget`; one for all pickles of a file.
 
     Returns:
         What it describes, made of dict, list, tuple, str, bytes, int, float, bool, None, `StoredTensor`,
-        `UnreadableTensor` and `Opaque`; sets become lists; entries whose key is neither text nor a number are left
-        out. And the storages that it names, by key. The result may contain itself: do not walk it unbounded.
+        `UnreadableTensor` and `Opaque`; sets become lists; entries whose key is neither text nor a small whole number
+        are left out. And the storages that it names, by key. The result may contain itself: do not walk it unbounded.
 
     Raises:
         UnsafeCheckpointError: it names a global, or uses an instruction, that a file of tensors does not need.
         CorruptCheckpointError: it is cut off, too long, contradicts itself, or is no pickle.
     """
-    machine = _Machine()
+    machine = _Machine(budget)
     try:
         return machine.run(stream), machine.storages
     except (ValueError, IndexError, KeyError, TypeError, AttributeError, OverflowError) as error:
@@ -138,7 +152,8 @@ def _brief(value: object) -> str:
 class _Machine:
     """The pickle machine's stack, marks and memo."""
 
-    def __init__(self) -> None:
+    def __init__(self, budget: Budget) -> None:
+        self.budget = budget
         self.stack: list[Any] = []
         self.marks: list[int] = []
         self.memo: dict[int, Any] = {}
@@ -146,6 +161,7 @@ class _Machine:
 
     def run(self, stream: IO[bytes]) -> Any:
         for name, argument in _instructions(stream):
+            self.budget.spend()
             if name == "STOP":
                 return self.stack.pop()
             if name in _LITERALS:
@@ -154,9 +170,7 @@ class _Machine:
                 self.stack.append(_NEW[name]())
             elif name not in _IGNORED:
                 _ACTIONS[name](self, argument)
-        raise CorruptCheckpointError(
-            f"its pickle has more than {_MAX_INSTRUCTIONS:,} instructions: no checkpoint needs so many"
-        )
+        raise ValueError("it ends too early")
 
     def since_mark(self) -> list[Any]:
         """Take what was pushed after the last mark."""
@@ -188,10 +202,7 @@ class _Machine:
 
 
 def _instructions(stream: IO[bytes]) -> Iterator[tuple[str, Any]]:
-    for _ in range(_MAX_INSTRUCTIONS):
-        code = stream.read(1)
-        if not code:
-            raise ValueError("it ends too early")
+    while code := stream.read(1):
         instruction = _BY_CODE.get(code)
         if instruction is None:
             raise ValueError(f"byte {code!r} is no pickle instruction")
@@ -215,21 +226,21 @@ def _global(name: str) -> _Global:
     )
 
 
-def _call(target: Any, arguments: Any) -> Any:
+def _call(target: Any, arguments: Any, budget: Budget) -> Any:
     """What a call of ``target`` stands for; nothing is called."""
     if not isinstance(target, _Global):
         raise UnsafeCheckpointError("it calls a value that is not a known function; nothing was run")
     if not isinstance(arguments, tuple):
         raise ValueError("the arguments of a call are not a tuple")
     builder = _BUILDERS.get(target.name)
-    return builder(cast("tuple[Any, ...]", arguments)) if builder else Opaque(target.name)
+    return builder(cast("tuple[Any, ...]", arguments), budget) if builder else Opaque(target.name)
 
 
-def _build_tensor(arguments: tuple[Any, ...]) -> StoredTensor:
+def _build_tensor(arguments: tuple[Any, ...], _: Budget) -> StoredTensor:
     storage, offset, shape, stride = arguments[:4]
     if not isinstance(storage, Storage):
         raise ValueError("a tensor without storage")
-    tensor = StoredTensor(storage, _count(offset), _counts(shape), _counts(stride))
+    tensor = StoredTensor(storage, _count(offset), checked_shape(_counts(shape)), _counts(stride))
     if len(tensor.shape) != len(tensor.stride):
         raise ValueError(f"a tensor has {len(tensor.shape)} axes but {len(tensor.stride)} strides")
     _check_extent(tensor)
@@ -246,32 +257,33 @@ def _check_extent(tensor: StoredTensor) -> None:
         )
 
 
-def _build_mapping(arguments: tuple[Any, ...]) -> dict[Any, Any]:
+def _build_mapping(arguments: tuple[Any, ...], budget: Budget) -> dict[Any, Any]:
     if not arguments:
         return {}
+    budget.spend(len(arguments[0]))
     pairs = cast("dict[Any, Any]", arguments[0]).items() if isinstance(arguments[0], dict) else arguments[0]
     return _new_mapping([part for key, value in pairs for part in (key, value)])
 
 
-def _build_parameter(arguments: tuple[Any, ...]) -> Any:
+def _build_parameter(arguments: tuple[Any, ...], _: Budget) -> Any:
     if not isinstance(arguments[0], StoredTensor | UnreadableTensor):
         raise ValueError("a parameter without a tensor")
     return arguments[0]
 
 
-_BUILDERS: dict[str, Callable[[tuple[Any, ...]], Any]] = {
+_BUILDERS: dict[str, Callable[[tuple[Any, ...], Budget], Any]] = {
     "collections.OrderedDict": _build_mapping,
     "collections.Counter": _build_mapping,
-    "collections.defaultdict": lambda _: {},
-    "torch.Size": lambda arguments: _counts(arguments[0]),
+    "collections.defaultdict": lambda *_: {},
+    "torch.Size": lambda arguments, _: _counts(arguments[0]),
     "torch._utils._rebuild_tensor": _build_tensor,
     "torch._utils._rebuild_tensor_v2": _build_tensor,
     "torch._utils._rebuild_parameter": _build_parameter,
     "torch._utils._rebuild_parameter_with_state": _build_parameter,
     "torch.nn.parameter.Parameter": _build_parameter,
-    "torch._utils._rebuild_sparse_tensor": lambda _: UnreadableTensor("sparse"),
-    "torch._utils._rebuild_qtensor": lambda _: UnreadableTensor("quantised"),
-    "torch._utils._rebuild_meta_tensor_no_storage": lambda _: UnreadableTensor("meta"),
+    "torch._utils._rebuild_sparse_tensor": lambda *_: UnreadableTensor("sparse"),
+    "torch._utils._rebuild_qtensor": lambda *_: UnreadableTensor("quantised"),
+    "torch._utils._rebuild_meta_tensor_no_storage": lambda *_: UnreadableTensor("meta"),
 }
 _STORAGES = frozenset(f"{module}.{name}" for module in ("torch", "torch.cuda") for name in DTYPES)
 
@@ -284,7 +296,7 @@ def _count(value: Any) -> int:
 
 def _counts(values: Any) -> tuple[int, ...]:
     counts = cast("tuple[Any, ...]", values) if isinstance(values, tuple | list) else None
-    if counts is None or len(counts) > _MAX_AXES:
+    if counts is None or len(counts) > MAX_AXES:
         raise ValueError("a shape or stride is not a short tuple")
     return tuple(_count(value) for value in counts)
 
@@ -296,7 +308,7 @@ def _set_items(mapping: Any, items: list[Any]) -> None:
     if not isinstance(mapping, dict) or len(items) % 2:
         raise ValueError("an entry is set on something that is not a dictionary")
     for key, value in zip(items[::2], items[1::2], strict=True):
-        if isinstance(key, str | int | float | bytes):  # hashing a nested tuple may take for ever
+        if isinstance(key, str | bytes) or (isinstance(key, int) and abs(key) <= _LARGEST_KEY):
             mapping[key] = value
 
 
@@ -345,12 +357,12 @@ def _stack_global(machine: _Machine) -> None:
 
 
 def _instance(machine: _Machine, argument: str) -> None:
-    machine.stack.append(_call(_global(argument.replace(" ", ".", 1)), tuple(machine.since_mark())))
+    machine.stack.append(_call(_global(argument.replace(" ", ".", 1)), tuple(machine.since_mark()), machine.budget))
 
 
 def _object(machine: _Machine) -> None:
     target, *arguments = machine.since_mark()
-    machine.stack.append(_call(target, tuple(arguments)))
+    machine.stack.append(_call(target, tuple(arguments), machine.budget))
 
 
 def _memoize(machine: _Machine, index: int) -> None:
@@ -400,9 +412,9 @@ _ACTIONS: Mapping[str, Callable[[_Machine, Any], None]] = {
     "LONG_BINGET": lambda m, index: _push(m, m.memo[index]),
     "GLOBAL": lambda m, name: _push(m, _global(name.replace(" ", ".", 1))),
     "STACK_GLOBAL": lambda m, _: _stack_global(m),
-    "REDUCE": lambda m, _: _push(m, _call(*m.take(2))),
-    "NEWOBJ": lambda m, _: _push(m, _call(*m.take(2))),
-    "NEWOBJ_EX": lambda m, _: _push(m, _call(*m.take(3)[:2])),
+    "REDUCE": lambda m, _: _push(m, _call(*m.take(2), m.budget)),
+    "NEWOBJ": lambda m, _: _push(m, _call(*m.take(2), m.budget)),
+    "NEWOBJ_EX": lambda m, _: _push(m, _call(*m.take(3)[:2], m.budget)),
     "INST": _instance,
     "OBJ": lambda m, _: _object(m),
     "BUILD": lambda m, _: _build(m),

@@ -14,9 +14,10 @@ from typing import Any
 from spandrel import ImageModelDescriptor
 from torch import Tensor
 
-from paragon_arch.errors import ImageError, InvalidOptionError, OutputExistsError
-from paragon_arch.files.atomic import atomic_path, make_folder, output_errors, remove_leftovers
+from paragon_arch.errors import ImageError, InvalidOptionError
+from paragon_arch.files.atomic import atomic_path, leftover, make_folder, output_errors, remove_leftovers
 from paragon_arch.files.lock import exclusive
+from paragon_arch.files.ours import refuse_strangers, remove_ours
 from paragon_arch.files.patience import patiently
 
 from ..jobs.pipeline import prefetched
@@ -29,7 +30,7 @@ from .source import Frame, VideoInfo, probe, read_frames
 
 WARM_UP = 8
 """Frames before the place of resuming that the temporal feedback looks at again: 0.2 to the eighth is nothing."""
-_LOCK = "lock"
+_LOCK, _MARK = "lock", "job"
 _SEGMENT = re.compile(r"(\d{6})_(-?\d+)_(\d+)\.(?:nut|mov)")
 
 
@@ -123,25 +124,28 @@ def upscale_video(
     return VideoSummary(frames, work.resumed, progress.elapsed)
 
 
+def _is_ours(name: str) -> bool:
+    """A name that a folder of segments holds."""
+    known = (_LOCK, _MARK, "next.nut", "next.mov")
+    return name in known or _SEGMENT.fullmatch(name) is not None or leftover(name) is not None
+
+
 class _Parts:
     """The folder of finished segments. Their names tell their order, last PTS and number of frames."""
 
     def __init__(self, target: Path) -> None:
         self._target = target
         self.folder = target.with_name(target.name + ".parts")
-        self._mark = self.folder / "job"
+        self._mark = self.folder / _MARK
 
     def open(self, fingerprint: str) -> None:
         """Go on with what is there, or start over.
 
         Raises:
-            OutputExistsError: a folder has the name that is not ours.
             OutputError: it cannot be written.
         """
         remove_leftovers(self.folder)
         with output_errors(self.folder):
-            if not self._mark.is_file() and any(path.name != _LOCK for path in self.folder.iterdir()):
-                raise OutputExistsError(f"{self.folder}: is in the way and not ours; move it or name another output")
             if self._mark.is_file() and self._mark.read_text(encoding="ascii", errors="replace") != fingerprint:
                 log.info("%s: of other settings or another input; started over", self.folder)
                 self._clear()
@@ -151,14 +155,18 @@ class _Parts:
 
     def _clear(self) -> None:
         """Remove all that is ours; the mark last, because a folder without it is taken for somebody else's."""
-        for path in self.folder.iterdir():
-            if path not in (self._mark, self.folder / _LOCK):
-                path.unlink()
-        self._mark.unlink(missing_ok=True)
+        remove_ours(self.folder, lambda name: name != _LOCK and _is_ours(name), last=_MARK)
 
     @contextmanager
     def locked(self) -> Generator[None, None, None]:
-        """The folder, which no other process may use meanwhile; gone at the end if nothing is in it."""
+        """The folder, which no other process may use meanwhile; gone at the end if nothing is in it.
+
+        Raises:
+            OutputExistsError: it is a link, is not ours, or holds something that is not ours.
+        """
+        with output_errors(self.folder):
+            marked = self._mark.is_file()
+            refuse_strangers(self.folder, _is_ours if marked else lambda name: name == _LOCK or bool(leftover(name)))
         make_folder(self.folder)
         try:
             with exclusive(self.folder / _LOCK, str(self._target)):
