@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import html
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from urllib.parse import quote
@@ -96,7 +97,7 @@ def write_report(
             except ImageError as error:
                 log.warning("left out of the report: %s", error)
         page = _PAGE.format(title=html.escape(path.stem), count=len(entries), entries="\n".join(entries))
-        temporary.write_text(page, encoding="utf-8")
+        temporary.write_text(page, encoding="utf-8", errors="backslashreplace")
     return len(entries)
 
 
@@ -105,7 +106,7 @@ def _entry(source: Path, target: Path, files: Path) -> str:
     old, new = enlarged(before, after.size), shown(after)
     left, top, (width, height) = detailed_part(new, CROP)
     part = slice(top, top + height), slice(left, left + width)
-    name = f"{target.stem[:40]}-{hashlib.sha256(str(target).encode()).hexdigest()[:8]}"
+    name = f"{target.stem[:40]}-{hashlib.sha256(os.fsencode(target)).hexdigest()[:8]}"
     return _ENTRY.format(
         name=html.escape(target.name),
         before="{} × {}".format(*before.size),
@@ -121,7 +122,7 @@ def _slider(before: Pixels, after: Pixels, files: Path, name: str) -> str:
         file = files / f"{name}-{kind}.webp"
         with atomic_path(file, overwrite=True) as temporary:
             Image.fromarray(to_bytes(pixels)).save(temporary, format="WEBP", quality=92)
-        links[kind] = html.escape(quote(f"{files.name}/{file.name}"))
+        links[kind] = html.escape(quote(os.fsencode(f"{files.name}/{file.name}")))
     return _SLIDER.format(label=html.escape(name), **links)
 
 
