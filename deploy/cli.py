@@ -94,6 +94,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit code; see `exit_codes`.
     """
+    console.tolerate_code_pages()
     args = build_parser().parse_args(argv)
     with console.messages(quiet=args.quiet):
         try:

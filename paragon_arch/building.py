@@ -38,13 +38,22 @@ def build(layout: Layout, hyper: Hyper, state: Mapping[str, Tensor], where: str)
         raise StateMismatchError(f"{where}: no {layout.id} model has such sizes ({error})") from error
     expected = network.state_dict()
     _compare(layout, expected, state, where)
-    network.load_state_dict({key: _copied(state[key]) for key in expected}, assign=True)
+    network.load_state_dict({key: _copied(state[key], expected[key]) for key in expected}, assign=True)
     return network.eval().requires_grad_(False)
 
 
-def _copied(tensor: Tensor) -> Tensor:
-    dtype = torch.float32 if tensor.is_floating_point() else tensor.dtype
+def _copied(tensor: Tensor, wanted: Tensor) -> Tensor:
+    dtype = torch.float32 if wanted.is_floating_point() else wanted.dtype
     return tensor.detach().to("cpu", dtype, copy=True).contiguous()
+
+
+def _serves_as(tensor: Tensor, wanted: Tensor) -> bool:
+    """Whether values mean the same in the wanted type: converters make numbers of a whole file half precision."""
+    if wanted.dtype == torch.bool:
+        return bool(((tensor == 0) | (tensor == 1)).all())
+    if wanted.is_floating_point() or not tensor.is_floating_point():
+        return wanted.is_floating_point() == tensor.is_floating_point()
+    return bool((tensor == tensor.round()).all())
 
 
 def _compare(layout: Layout, expected: Mapping[str, Tensor], state: Mapping[str, Tensor], where: str) -> None:
@@ -58,7 +67,7 @@ def _compare(layout: Layout, expected: Mapping[str, Tensor], state: Mapping[str,
     mistyped = [
         f"{key} is {state[key].dtype}, not {expected[key].dtype}"
         for key in expected
-        if key in state and state[key].is_floating_point() != expected[key].is_floating_point()
+        if key in state and not _serves_as(state[key], expected[key])
     ]
     faults = [
         f"{len(found)} {what} ({', '.join(found[:3])}{', ...' if len(found) > 3 else ''})"

@@ -16,6 +16,7 @@
     │   └── AmbiguousValueError         the file does not say, measuring was not sure: give it
     ├── FusionError                     fusing refused, or its self-check failed
     ├── ImageError                      a picture cannot be read, or is over a limit
+    │   └── AnimationError              it has several frames: a matter for the video command
     ├── OutputError                     a result cannot be written
     │   ├── OutputExistsError           it would overwrite a file
     │   └── QualityError                it was made, but misses its quality target
@@ -106,6 +107,10 @@ class FusionError(ParagonError):
 
 class ImageError(ParagonError):
     """A picture cannot be read, or is over a limit."""
+
+
+class AnimationError(ImageError):
+    """A picture has several frames."""
 
 
 class OutputError(ParagonError):

@@ -133,7 +133,7 @@ def _write(report: Report, targets: dict[str, Path], *, overwrite: bool) -> None
     texts = {"json": as_json(report), "plot": svg(report), "markdown": document}
     for kind, path in targets.items():
         with atomic_path(path, overwrite=overwrite) as temp:
-            temp.write_text(texts[kind], encoding="utf-8")
+            temp.write_text(texts[kind], encoding="utf-8", errors="backslashreplace")
         log.info("%s: written", path)
 
 

@@ -201,7 +201,7 @@ def _write(report: QuantizationReport, args: argparse.Namespace) -> None:
     for path, content in ((args.markdown, markdown(report, plot=plot)), (args.plot, svg(report))):
         if path is not None:
             with atomic_path(path, overwrite=args.overwrite) as temp:
-                temp.write_text(content, encoding="utf-8")
+                temp.write_text(content, encoding="utf-8", errors="backslashreplace")
 
 
 COMMAND = Command(

@@ -24,6 +24,7 @@ from ..errors import (
     CorruptCheckpointError,
     InvalidOptionError,
     InvalidWeightsError,
+    UnsafeCheckpointError,
     UnsupportedFormatError,
 )
 from . import safetensors_file, torch_file
@@ -40,7 +41,7 @@ from .hints import (
     to_metadata,
     to_tensors,
 )
-from .pickle_reader import MAX_PICKLE, StoredTensor, UnreadableTensor, interpret, pickle_budget
+from .pickle_reader import MAX_PICKLE, Opaque, StoredTensor, UnreadableTensor, interpret, pickle_budget
 from .sniff import HEAD_SIZE, sniff
 
 __all__ = ["HINT_NAMES", "Checkpoint", "read_checkpoint", "unwrap", "write_checkpoint"]
@@ -206,6 +207,11 @@ def _read_file(stream: IO[bytes], size: int, suffix: str) -> tuple[dict[str, Ten
     if kind == "unknown":
         _refuse_unknown(stream, suffix)
     file = torch_file.open_zip(stream, size) if kind == "zip" else torch_file.open_legacy(stream, size)
+    if isinstance(file.tree, Opaque):
+        raise UnsafeCheckpointError(
+            f"unpickling it would need {file.tree.name!r}: it holds a whole model or program; nothing was run. "
+            "Save only its state_dict, with the tool that made it"
+        )
     if not isinstance(file.tree, dict):
         raise UnsupportedFormatError(f"it holds a {type(file.tree).__name__}, not a state dict: save the state_dict")
     stored, wrapper = select(cast("dict[Any, Any]", file.tree), _is_stored)

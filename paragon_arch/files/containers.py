@@ -3,7 +3,8 @@
 The order of choice, at every level of nesting, is that of `WRAPPERS`: averaged weights (EMA) win over plain ones.
 Below the last wrapper every entry must be a tensor, `n_averaged` of ``torch.optim.swa_utils`` excepted. Then
 ``_orig_mod`` (``torch.compile``) is taken out of keys wherever it stands, and `PREFIXES` are taken off as long as
-all keys have the same one.
+all keys have the same one. Where a generator's keys stand beside those of a discriminator or a loss, or averaged
+weights beside plain ones, those of the first of `PARTS` are taken.
 """
 
 from __future__ import annotations
@@ -22,17 +23,63 @@ WRAPPERS = (
     "params_ema",
     "params-ema",
     "net_g_ema",
+    "netG_ema",
+    "g_ema",
+    "generator_ema",
+    "model_ema",
+    "ema_model",
+    "ema_state_dict",
+    "state_dict_ema",
+    "model_ema_state_dict",
+    "averaged_model",
+    "ema",
     "params",
     "state_dict",
     "model_state_dict",
     "model",
     "net",
     "net_g",
+    "netG",
     "generator",
+    "weights",
 )
 """Names of dictionaries around the weights, the preferred first."""
-PREFIXES = ("module.", "net_g_ema.", "net_g.", "netG.", "model.", "generator.")
+_AVERAGED_PARTS = (
+    "params_ema.",
+    "net_g_ema.",
+    "netG_ema.",
+    "g_ema.",
+    "generator_ema.",
+    "model_ema.",
+    "ema_model.",
+    "ema.",
+)
+_PLAIN_PARTS = ("net_g.", "netG.", "generator.", "online_model.", "model.", "net.")
+PARTS = _AVERAGED_PARTS + _PLAIN_PARTS
+"""Beginnings of a generator's keys among those of other networks, the preferred first."""
+PREFIXES = ("module.", *PARTS)
 """Prefixes that some frameworks put before every key."""
+_STRANGERS = (
+    "net_d",
+    "netD",
+    "discriminator.",
+    "d_",
+    "cri_",
+    "criterion",
+    "loss",
+    "perceptual",
+    "vgg",
+    "lpips",
+    "metric",
+    "net_d_ema",
+    "gan_",
+    "train_",
+    "val_",
+    "test_",
+)
+"""Beginnings of keys of networks that are no generator: discriminators, losses, metrics."""
+_COUNTS = ("initted", "step", "num_updates", "decay")
+"""What a class that averages weights counts beside them."""
 _COMPILED = "_orig_mod"
 _AVERAGE_COUNT = "n_averaged"
 _MAX_NESTING = 4
@@ -58,7 +105,7 @@ def select(mapping: Mapping[Any, Any], is_tensor: Callable[[Any], bool]) -> tupl
     while len(names) < _MAX_NESTING and (name := search.wrapper(mapping, _MAX_NESTING)) is not None:
         mapping = mapping[name]
         names.append(name)
-    weights = _rename(_tensors(mapping, is_tensor), _without_compiled)
+    weights = _rename(_part(_tensors(mapping, is_tensor)), _without_compiled)
     for _ in range(_MAX_PREFIXES):
         if (prefix := _common_prefix(weights)) is None:
             break
@@ -110,6 +157,17 @@ def _tensors(mapping: Mapping[Any, Any], is_tensor: Callable[[Any], bool]) -> di
             )
         tensors[key] = value
     return tensors
+
+
+def _part(weights: dict[str, T]) -> dict[str, T]:
+    """The generator's weights where those of other networks, which are known by their names, stand beside them."""
+    keys = [key for key in weights if not key.startswith(EXTRA_PREFIXES)]
+    for prefix in PARTS:
+        inside = {key for key in keys if key.startswith(prefix)}
+        others = {key for key in keys if key not in inside}
+        if inside and all(key.startswith(PARTS + _STRANGERS) or key in _COUNTS for key in others):
+            return {key: value for key, value in weights.items() if key in inside or key.startswith(EXTRA_PREFIXES)}
+    return weights
 
 
 def _without_compiled(key: str) -> str:

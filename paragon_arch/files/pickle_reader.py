@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import pickletools
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import IO, Any, cast
@@ -89,10 +90,44 @@ _OPAQUE = frozenset(
     {
         "_codecs.encode",
         "argparse.Namespace",
-        "builtins.bytearray",
-        "builtins.complex",
-        "builtins.set",
-        "__builtin__.set",
+        *(
+            f"{module}.{name}"
+            for module in ("builtins", "__builtin__")
+            for name in (
+                "bytearray",
+                "bytes",
+                "complex",
+                "dict",
+                "float",
+                "frozenset",
+                "int",
+                "list",
+                "object",
+                "set",
+                "slice",
+                "str",
+                "tuple",
+            )
+        ),
+        *(
+            f"{module}.{name}"
+            for module in ("pathlib", "pathlib._local")  # the second since Python 3.13
+            for name in ("Path", "PosixPath", "WindowsPath", "PurePath", "PurePosixPath", "PureWindowsPath")
+        ),
+        "collections.deque",
+        "copy_reg._reconstructor",
+        "copyreg._reconstructor",
+        "datetime.date",
+        "datetime.datetime",
+        "datetime.timedelta",
+        "datetime.timezone",
+        "decimal.Decimal",
+        "enum.Enum",
+        "fractions.Fraction",
+        "logging.Logger",
+        "types.SimpleNamespace",
+        "typing.Any",
+        "uuid.UUID",
         "numpy.dtype",
         "numpy.ndarray",
         "numpy.core.multiarray.scalar",
@@ -101,9 +136,9 @@ _OPAQUE = frozenset(
         "numpy._core.multiarray.scalar",
         "numpy._core.multiarray._reconstruct",
         "numpy._core.numeric._frombuffer",
-        "pathlib.Path",
-        "pathlib.PosixPath",
-        "pathlib.WindowsPath",
+        "numpy.random._pickle.__bit_generator_ctor",
+        "numpy.random._pickle.__generator_ctor",
+        "numpy.random._pickle.__randomstate_ctor",
         "torch.Tensor",
         "torch.device",
         "torch.serialization._get_layout",
@@ -111,6 +146,9 @@ _OPAQUE = frozenset(
     }
 )
 """Globals that stand in training states next to the weights; they are accepted as names and never looked up."""
+_STANDARD = sys.stdlib_module_names | {"__builtin__", "copy_reg", "commands", "cPickle"}
+_ATTACKERS = frozenset({"os", "posix", "nt", "sys", "subprocess", "builtins", "importlib", "shutil", "__globals__"})
+"""Names that a class of a trainer never has on its way."""
 
 
 def pickle_budget(size: int) -> Budget:
@@ -217,8 +255,23 @@ def _instructions(stream: IO[bytes]) -> Iterator[tuple[str, Any]]:
 # --- globals and what they build ---------------------------------------------------------------------------------
 
 
+def _is_foreign_class(name: str) -> bool:
+    """Whether a global looks like a class of a trainer: a callback, a configuration, a loss.
+
+    Nothing is built of it, so this decides only whether a file is worth a warning: a function, or a class of Python's
+    own library, is what an attack needs, and no training state does.
+    """
+    *modules, last = name.split(".")
+    return (
+        bool(modules)
+        and last.lstrip("_")[:1].isupper()
+        and modules[0] not in _STANDARD
+        and _ATTACKERS.isdisjoint(modules)
+    )
+
+
 def _global(name: str) -> _Global:
-    if name in _OPAQUE or name in _BUILDERS or name in _STORAGES:
+    if name in _OPAQUE or name in _BUILDERS or name in _STORAGES or _is_foreign_class(name):
         return _Global(name)
     raise UnsafeCheckpointError(
         f"unpickling it would need {_brief(name)!r}, which a file of tensors does not need; nothing was run. If you "
@@ -271,6 +324,14 @@ def _build_parameter(arguments: tuple[Any, ...], _: Budget) -> Any:
     return arguments[0]
 
 
+def _build_subclass(arguments: tuple[Any, ...], budget: Budget) -> Any:
+    """A tensor of a subclass, described by the call that builds a plain one."""
+    target = arguments[0]
+    if isinstance(target, _Global) and _BUILDERS.get(target.name) is _build_subclass:
+        raise ValueError("a tensor of a subclass is described by another one")
+    return _call(target, arguments[2], budget)
+
+
 _BUILDERS: dict[str, Callable[[tuple[Any, ...], Budget], Any]] = {
     "collections.OrderedDict": _build_mapping,
     "collections.Counter": _build_mapping,
@@ -281,6 +342,7 @@ _BUILDERS: dict[str, Callable[[tuple[Any, ...], Budget], Any]] = {
     "torch._utils._rebuild_parameter": _build_parameter,
     "torch._utils._rebuild_parameter_with_state": _build_parameter,
     "torch.nn.parameter.Parameter": _build_parameter,
+    "torch._tensor._rebuild_from_type_v2": _build_subclass,
     "torch._utils._rebuild_sparse_tensor": lambda *_: UnreadableTensor("sparse"),
     "torch._utils._rebuild_qtensor": lambda *_: UnreadableTensor("quantised"),
     "torch._utils._rebuild_meta_tensor_no_storage": lambda *_: UnreadableTensor("meta"),
@@ -305,6 +367,8 @@ def _counts(values: Any) -> tuple[int, ...]:
 
 
 def _set_items(mapping: Any, items: list[Any]) -> None:
+    if isinstance(mapping, Opaque):
+        return
     if not isinstance(mapping, dict) or len(items) % 2:
         raise ValueError("an entry is set on something that is not a dictionary")
     for key, value in zip(items[::2], items[1::2], strict=True):

@@ -11,7 +11,7 @@ import io
 import struct
 import zipfile
 import zlib
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from typing import IO, Any, Protocol, cast
 
 import torch
@@ -26,6 +26,9 @@ _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 _LEGACY_PROTOCOL = 1001
 _MAX_DIRECTORY = 4 * 2**20
 """Largest zip directory in bytes; torch writes about 100 for each tensor."""
+_MAX_PACKING = 4
+"""Times by which a torch file that was packed again with compression may be smaller than its contents."""
+_MODELS = (".safetensors", ".pth", ".pt", ".ckpt", ".bin", ".onnx")
 _MAX_SHARING = 4
 """Weights may add up to this many times the file's size (tied weights share storages)."""
 
@@ -170,21 +173,37 @@ def _entries(archive: zipfile.ZipFile, size: int) -> dict[str, zipfile.ZipInfo]:
             raise CorruptCheckpointError(f"its zip archive has two entries called {shown(name)}; {_AGAIN}")
         if name.startswith("/") or "\\" in name or ":" in name or ".." in name.split("/"):
             raise CorruptCheckpointError(f"its zip archive has an entry with the unsafe name {shown(name)}")
-        if entry.compress_type != zipfile.ZIP_STORED or entry.flag_bits & 1 or entry.file_size != entry.compress_size:
+        if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) or entry.flag_bits & 1:
             raise CorruptCheckpointError(
-                f"its zip entry {shown(name)} is compressed or encrypted, which torch.save never does; {_AGAIN}"
+                f"its zip entry {shown(name)} is encrypted or packed by a method that no torch reads: unpack the archive"
             )
+        if entry.compress_type == zipfile.ZIP_STORED and entry.file_size != entry.compress_size:
+            raise CorruptCheckpointError(f"its zip entry {shown(name)} has two sizes; {_AGAIN}")
         entries[name] = entry
-    if sum(entry.file_size for entry in entries.values()) > size:
-        raise CorruptCheckpointError("its zip archive declares more data than the file holds")
+    _check_sizes(entries.values(), size)
     return entries
+
+
+def _check_sizes(entries: Iterable[zipfile.ZipInfo], size: int) -> None:
+    """Refuse more data than the file can hold, and archives that were packed again far too small for weights."""
+    total = sum(entry.file_size for entry in entries)
+    if sum(entry.compress_size for entry in entries) > size:
+        raise CorruptCheckpointError("its zip archive declares more data than the file holds")
+    if total > _MAX_PACKING * size:
+        raise CorruptCheckpointError(
+            f"its zip archive is compressed to a {total // size}th of its size, which no weights are; {_AGAIN}"
+        )
 
 
 def _pickle_folder(entries: Mapping[str, zipfile.ZipInfo]) -> str:
     """Common folder of the entries of a torch file, with its slash."""
     found = [name for name in entries if name.rpartition("/")[2] == "data.pkl"]
     if not found:
-        raise UnsupportedFormatError("a zip archive, but not one of torch.save: use the checkpoint inside")
+        inside = sorted(name for name in entries if name.lower().endswith(_MODELS)) or sorted(entries)
+        raise UnsupportedFormatError(
+            "a zip archive, but not one of torch.save"
+            + (f", with {inside[0]} in it: unpack it and use that file" if inside else ": it is empty")
+        )
     if len(found) > 1:
         raise CorruptCheckpointError(f"its zip archive has {len(found)} data.pkl instead of one; {_AGAIN}")
     return found[0].removesuffix("data.pkl")

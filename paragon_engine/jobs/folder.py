@@ -19,6 +19,7 @@ from ..pictures import (
     has_transparency,
     image_size,
     output_format,
+    prepared,
     read_image,
     write_image,
 )
@@ -162,7 +163,7 @@ class _Worker:
         picture = read_image(job.source, max_pixels=self._settings.max_pixels)
         size = self._settings.output_size(picture.size, self._model.scale)
         check_output(job.target, size, alpha=has_transparency(picture))  # before the work, not after it
-        return picture
+        return prepared(picture, job.target, self._options.write)
 
     def _look_at_existing(self, job: Job) -> None:
         """Raise `_SkippedError` if an existing output is to be kept."""

@@ -98,7 +98,7 @@ def write_report(
             except ImageError as error:
                 log.warning("left out of the report: %s", error)
         page = _PAGE.format(title=html.escape(printable(path.stem)), count=len(entries), entries="\n".join(entries))
-        temporary.write_text(page, encoding="utf-8")
+        temporary.write_text(page, encoding="utf-8", errors="backslashreplace")
     return len(entries)
 
 
