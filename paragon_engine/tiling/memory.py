@@ -56,6 +56,11 @@ class AllocationCounter(TorchDispatchMode):
         self.live = self.peak = 0
         self._owners: dict[int, int] = {}
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """PyTorch would import its compiler, a second of CPU time, only to keep it away from here: it never comes."""
+        return False
+
     def __torch_dispatch__(
         self,
         func: Callable[..., Any],

@@ -11,12 +11,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from spandrel import ImageModelDescriptor
 from torch import Tensor
 
 from paragon_arch.errors import ImageError, InvalidOptionError, OutputExistsError
 from paragon_arch.files.atomic import atomic_path, make_folder, output_errors, remove_leftovers
 from paragon_arch.files.lock import exclusive
+from paragon_arch.model import ImageModel as ImageModelDescriptor
 
 from ..jobs.pipeline import prefetched
 from ..progress import Progress, log
