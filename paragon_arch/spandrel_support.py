@@ -23,10 +23,8 @@ from .inspection import Inspection
 from .layouts import LAYOUTS, identify
 from .layouts.base import Layout
 from .loading import Opened, open_checkpoint
+from .model import channels_of, size_needs, tiling_advice
 from .networks.base import SRNetwork
-
-_MINIMUM = 8
-"""Smallest side that tools should feed to layouts without windows; smaller pictures are mostly border."""
 
 
 class ParagonArchitecture(Architecture[SRNetwork]):
@@ -54,7 +52,7 @@ class ParagonModelDescriptor(ImageModelDescriptor[SRNetwork]):
     """spandrel's descriptor plus ``report``, which says what the model is and which source decided each value."""
 
     def __init__(self, opened: Opened) -> None:
-        network = opened.network
+        network, needs = opened.network, size_needs(opened.network)
         self.report: Inspection = opened.report
         self.layout: Layout = opened.layout
         super().__init__(
@@ -66,24 +64,11 @@ class ParagonModelDescriptor(ImageModelDescriptor[SRNetwork]):
             supports_half=network.traits.half,
             supports_bfloat16=network.traits.bfloat16,
             scale=network.scale,
-            input_channels=network.hyperparameters.get("in_channels", 3),
-            output_channels=network.hyperparameters.get("in_channels", 3),
-            size_requirements=size_requirements(network),
-            tiling=ModelTiling.DISCOURAGED if network.traits.global_statistics else ModelTiling.SUPPORTED,
+            input_channels=channels_of(network),
+            output_channels=channels_of(network),
+            size_requirements=SizeRequirements(needs.minimum, needs.multiple_of),
+            tiling=ModelTiling[tiling_advice(network).name],
         )
-
-
-def size_requirements(network: SRNetwork) -> SizeRequirements:
-    """What callers should pad a picture to, by mirroring.
-
-    Whole windows: where a picture is no multiple of its window, the network alone pads with zeros. But a network that
-    averages over the whole picture would average over the padding too, and every pixel would change: it gets the
-    picture as it is.
-    """
-    window = network.traits.window
-    if window is None or network.traits.global_statistics:
-        return SizeRequirements(minimum=max(_MINIMUM, network.minimum_size))
-    return SizeRequirements(minimum=window, multiple_of=window)
 
 
 def _tags(report: Inspection) -> list[str]:

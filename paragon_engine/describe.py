@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from spandrel import ImageModelDescriptor
+from paragon_arch import Inspection
 
-from paragon_arch import Inspection, ParagonModelDescriptor
+if TYPE_CHECKING:
+    from spandrel import ImageModelDescriptor
 
 
 def describe_report(report: Inspection) -> list[str]:
@@ -21,6 +22,8 @@ def describe_report(report: Inspection) -> list[str]:
 
 def describe_model(model: ImageModelDescriptor[Any]) -> list[str]:
     """As `describe_report`, plus how the model may be run; of a foreign model what spandrel knows about it."""
+    from paragon_arch import ParagonModelDescriptor
+
     if isinstance(model, ParagonModelDescriptor):
         field = model.report.receptive_field
         sees = "the whole image or a window grid" if field is None else f"{field} pixels around each pixel"

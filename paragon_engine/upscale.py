@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from spandrel import ImageModelDescriptor
 from torch import Tensor
 
 from paragon_arch.errors import InvalidOptionError, OutputError, OutputExistsError
+from paragon_arch.model import ImageModel as ImageModelDescriptor
 
 from .heap import HEAP
 from .pictures import (

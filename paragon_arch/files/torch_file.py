@@ -175,7 +175,7 @@ def _entries(archive: zipfile.ZipFile, size: int) -> dict[str, zipfile.ZipInfo]:
             raise CorruptCheckpointError(f"its zip archive has an entry with the unsafe name {shown(name)}")
         if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) or entry.flag_bits & 1:
             raise CorruptCheckpointError(
-                f"its zip entry {shown(name)} is encrypted or packed by a method that no torch reads: unpack the archive"
+                f"its zip entry {shown(name)} is encrypted, or packed by a method that no torch reads: unpack it"
             )
         if entry.compress_type == zipfile.ZIP_STORED and entry.file_size != entry.compress_size:
             raise CorruptCheckpointError(f"its zip entry {shown(name)} has two sizes; {_AGAIN}")

@@ -7,10 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from spandrel import ImageModelDescriptor
-
 from paragon_arch.errors import ImageError, OutputError, OutputExistsError
 from paragon_arch.files.atomic import make_folder, remove_leftovers
+from paragon_arch.model import ImageModel as ImageModelDescriptor
 
 from ..pictures import (
     Picture,

@@ -13,10 +13,11 @@ from itertools import product
 from typing import Any, Literal
 
 import torch
-from spandrel import ImageModelDescriptor, ModelTiling
 from torch import Tensor
 
 from paragon_arch.errors import InvalidOptionError
+from paragon_arch.model import ImageModel as ImageModelDescriptor
+from paragon_arch.model import tiles_itself
 
 from ..devices import without_gradients
 from ..progress import Progress, log
@@ -120,9 +121,7 @@ def choose_tile(model: ImageModelDescriptor[Any], x: Tensor, tile: TileSize) -> 
     """
     whole = max(x.shape[-2:])
     if tile == "auto":
-        untiled = model.tiling == ModelTiling.INTERNAL or fits(
-            model.model, x.shape, model.dtype, usable_memory(model.device)
-        )
+        untiled = tiles_itself(model) or fits(model.model, x.shape, model.dtype, usable_memory(model.device))
         return whole if untiled else min(whole, AUTO_TILE)
     if not tile:
         return whole

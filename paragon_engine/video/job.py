@@ -11,7 +11,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from spandrel import ImageModelDescriptor
 from torch import Tensor
 
 from paragon_arch.errors import ImageError, InvalidOptionError
@@ -19,6 +18,7 @@ from paragon_arch.files.atomic import atomic_path, leftover, make_folder, output
 from paragon_arch.files.lock import exclusive
 from paragon_arch.files.ours import refuse_strangers, remove_ours
 from paragon_arch.files.patience import patiently
+from paragon_arch.model import ImageModel as ImageModelDescriptor
 
 from ..jobs.pipeline import prefetched
 from ..progress import Progress, log
