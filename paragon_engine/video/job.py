@@ -26,7 +26,7 @@ from ..upscale import refuse_existing
 from .encode import EncodeOptions, Encoding, SegmentWriter, choose_encoding
 from .frames import FrameSettings, FrameUpscaler
 from .mux import check_streams, container_format, join
-from .source import Frame, VideoInfo, probe, read_frames
+from .source import WHOLE, Frame, VideoInfo, Window, probe, read_frames
 
 WARM_UP = 8
 """Frames before the place of resuming that the temporal feedback looks at again: 0.2 to the eighth is nothing."""
@@ -46,6 +46,8 @@ class VideoSettings:
     """Copy the sound."""
     subtitles: bool = True
     """Copy the subtitles."""
+    window: Window = WHOLE
+    """The part of the video that is wanted; the output begins with it."""
     segment: int = 240
     """Frames after which the work so far is safe."""
 
@@ -112,13 +114,20 @@ def upscale_video(
     parts = _Parts(target)
     with parts.locked():
         parts.open(_fingerprint(model, info, settings, encoding))
-        work = _Work(info, upscaler, encoding, parts, settings.segment, progress)
+        work = _Work(info, upscaler, encoding, parts, settings, progress)
         work.run()
         if not parts.files:
-            raise ImageError(f"{source}: not a single frame can be decoded")
+            raise ImageError(f"{source}: not a single frame can be decoded, or none lies in the part that is wanted")
         frames = parts.frames
         join(
-            info, encoding, parts.files, target, audio=settings.audio, subtitles=settings.subtitles, overwrite=overwrite
+            info,
+            encoding,
+            parts.files,
+            target,
+            audio=settings.audio,
+            subtitles=settings.subtitles,
+            overwrite=overwrite,
+            window=settings.window,
         )
         parts.remove()
     return VideoSummary(frames, work.resumed, progress.elapsed)
@@ -215,11 +224,12 @@ class _Work:
         upscaler: FrameUpscaler,
         encoding: Encoding,
         parts: _Parts,
-        segment: int,
+        settings: VideoSettings,
         progress: Progress,
     ) -> None:
         self._info, self._upscaler, self._encoding = info, upscaler, encoding
-        self._parts, self._segment, self._progress = parts, segment, progress
+        self._parts, self._segment, self._progress = parts, settings.segment, progress
+        self._window = settings.window
         self.resumed = parts.frames
 
     def run(self) -> None:
@@ -227,8 +237,10 @@ class _Work:
         after = self._parts.last
         if after is not None:
             log.info("going on after %d frames of an earlier run", self.resumed)
-        self._progress.start(max(0, self._info.frames - self.resumed), unit="frames")
-        decoded = read_frames(self._info, self._upscaler.device, after=after, before=WARM_UP if after else 0)
+        self._progress.start(max(0, self._window.frames(self._info) - self.resumed), unit="frames")
+        decoded = read_frames(
+            self._info, self._upscaler.device, after=after, before=WARM_UP if after else 0, window=self._window
+        )
         frames = prefetched(self._new(decoded, after))
         first = next(frames, None)
         while first is not None:
@@ -283,7 +295,7 @@ def _fingerprint(model: ImageModelDescriptor[Any], info: VideoInfo, settings: Vi
     """Equal for two runs whose segments go together."""
     state = info.path.stat()
     digest = hashlib.sha256()
-    for part in (info.path.resolve(), state.st_size, state.st_mtime_ns, settings.frames, encoding):
+    for part in (info.path.resolve(), state.st_size, state.st_mtime_ns, settings.frames, settings.window, encoding):
         digest.update(repr(part).encode())
     for parameter in model.model.parameters():
         digest.update(parameter.detach().float().cpu().numpy().tobytes())
