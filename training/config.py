@@ -24,7 +24,7 @@ LOSS_NAMES = (
 )
 """What [losses] may name. The last line's need weights that are downloaded."""
 INITS = ("default", "data")
-SCHEDULES = ("cosine", "multistep", "constant")
+SCHEDULES = ("cosine", "linear", "multistep", "constant")
 CRITICS = ("munet-unet", "munet-4branch")
 GAN_LOSSES = ("r3gan", "hinge", "vanilla", "lsgan", "wgan")
 
@@ -41,7 +41,13 @@ class ModelConfig:
     alpha: float | None = None
     """Strength of the Magic pre-filter; the variant's own unless given. Layouts without one ignore it."""
     window_size: int | None = None
-    """Side of the attention windows; the variant's own unless given."""
+    """Side of the attention windows; the variant's own unless given. 0: blocks without attention."""
+    num_feat: int | None = None
+    """Feature channels; the variant's own unless given. Sizes that were never official are recognised as well."""
+    num_groups: int | None = None
+    """Groups of blocks; the variant's own unless given."""
+    num_blocks: int | None = None
+    """Blocks in each group; the variant's own unless given."""
     init: str = "default"
     """"default": the layout's own starting values. "data": the first batch sets them (see `training.network`)."""
     gamma: float = 0.5
@@ -75,6 +81,9 @@ class DataConfig:
     """Each patch is reduced by a factor drawn from this range first: hides JPEG artefacts, varies sharpness."""
     candidates: int = 3
     """Places drawn for each patch; the one with the strongest edges is taken."""
+    mix: dict[str, float] = field(default_factory=dict[str, float])
+    """Shares of the patches by the names of the folders in `folder`, e.g. { photo = 0.7, text = 0.3 }; folders that
+    are not named give none. Without it every picture counts by the root of its area."""
     stress: float = 0.0
     """Share of patches that are replaced by ones of extreme contrast (see `training.data.stress`)."""
     workers: int = 0
@@ -121,9 +130,9 @@ class OptimConfig:
     """Muon's peak rate, for the weights of full convolutions and linear layers (see `training.optimizer`); everything
     else stays with Adam. 0: Adam for all. Needs torch 2.9 or newer."""
     final_lr: float = 1e-5
-    """Where the cosine schedule ends; Muon's rate falls by the same factor."""
+    """Where the cosine and the linear schedule end; Muon's rate falls by the same factor."""
     schedule: str = "cosine"
-    """"cosine", "multistep" or "constant", each after the warm-up."""
+    """"cosine", "linear", "multistep" or "constant", each after the warm-up."""
     milestones: tuple[int, ...] = ()
     """Steps at which the multistep schedule multiplies the rate by `decay`."""
     decay: float = 0.5
@@ -187,6 +196,9 @@ class RunConfig:
 
     out: str
     """Folder for checkpoints, the log and the exported model."""
+    branch: str | None = None
+    """A `state.safetensors` of a run of the same network to branch off: its weights, average and moments, at step 0.
+    A run at a constant rate can be finished so at any time, by a short one with a falling rate."""
     seed: int = 1
     log_every: int = 50
     save_every: int = 500
@@ -234,6 +246,7 @@ def _check_data(data: DataConfig, scale: int) -> None:
     _require(0 < low <= high <= 1, "data.shrink", [low, high], "two numbers, 0 < low <= high <= 1")
     _require(data.batch >= 1, "data.batch", data.batch, "at least 1")
     _require(data.candidates >= 1, "data.candidates", data.candidates, "at least 1")
+    _require(all(share > 0 for share in data.mix.values()), "data.mix", data.mix, "positive shares")
     _require(0 <= data.stress < 1, "data.stress", data.stress, "in 0 <= stress < 1")
     _require(data.workers >= 0, "data.workers", data.workers, "at least 0")
     if data.low_folder is not None:
@@ -360,6 +373,8 @@ def _is_a(value: Any, hint: Any) -> bool:
         if parts[-1] is Ellipsis:
             return all(_is_a(item, parts[0]) for item in items)
         return len(items) == len(parts) and all(map(_is_a, items, parts))
+    if get_origin(hint) is dict:
+        return isinstance(value, dict) and all(_is_a(item, parts[1]) for item in cast("dict[str, Any]", value).values())
     if parts:  # X | None
         return any(_is_a(value, part) for part in parts)
     if hint is float:

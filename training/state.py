@@ -50,13 +50,43 @@ def resume(trainer: Trainer, path: Path) -> None:
         InvalidOptionError: the file belongs to another recipe.
         CorruptCheckpointError: it is damaged.
     """
-    with path.open("rb") as stream:
-        tensors, metadata = safetensors_file.read(stream, path.stat().st_size)
+    tensors, metadata = _read(path)
     if metadata.get("recipe") != fingerprint(trainer.recipe):
         raise InvalidOptionError(f"{path} was written by another recipe; give a new run.out or delete that file")
     counters: dict[str, int] = json.loads(metadata["counters"])
     trainer.step, trainer.skipped = counters["step"], counters["skipped"]
     trainer.average.updates = counters["updates"]
+    _take(trainer, tensors)
+
+
+def branch(trainer: Trainer, path: Path) -> None:
+    """Start a new trainer from another run's state: its weights, average, moments and critic, but step 0.
+
+    Raises:
+        InvalidOptionError: there is no such file, or its network is another one.
+        CorruptCheckpointError: it is damaged.
+    """
+    if not path.is_file():
+        raise InvalidOptionError(f"run.branch = {path}: there is no such state of a run")
+    tensors, metadata = _read(path)
+    own = trainer.network.state_dict()
+    wrong = [name for name, value in own.items() if _shape(tensors.get(f"model.{name}")) != value.shape]
+    if wrong:
+        raise InvalidOptionError(f"run.branch = {path}: not of the recipe's layout and size ({wrong[0]} differs)")
+    trainer.average.updates = json.loads(metadata["counters"])["updates"]
+    _take(trainer, tensors)
+
+
+def _shape(tensor: Tensor | None) -> tuple[int, ...] | None:
+    return None if tensor is None else tensor.shape
+
+
+def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    with path.open("rb") as stream:
+        return safetensors_file.read(stream, path.stat().st_size)
+
+
+def _take(trainer: Trainer, tensors: Mapping[str, Tensor]) -> None:
     model, own = _below("model.", tensors), trainer.network.state_dict()
     trainer.network.load_state_dict({name: value for name, value in model.items() if name in own})
     copy_buffers(trainer.network, model)
