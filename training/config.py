@@ -96,20 +96,35 @@ class DataConfig:
 class DegradeConfig:
     """What happens to low-resolution patches besides antialiased bicubic reduction. A probability of 0 is off."""
 
+    clean: float = 0.0
+    """Share of the patches that get the bicubic reduction alone."""
     blur: float = 0.0
     """Probability of a Gaussian blur before the reduction."""
     blur_sigma: tuple[float, float] = (0.2, 2.0)
     """Its standard deviation along each axis, in high-resolution pixels."""
     kernels: tuple[str, ...] = ("bicubic",)
     """Reducing kernels, one drawn per patch: "bicubic", "bilinear", "lanczos", "box"."""
+    chain: float = 0.0
+    """Probability of a detour: first to another size than the final one, each time by a kernel drawn anew."""
+    chain_factor: tuple[float, float] = (0.5, 1.5)
+    """Sides of that size as a multiple of the final ones."""
     noise: float = 0.0
     """Probability of noise: Gaussian, or, half of the time, signal-dependent (Poisson)."""
     noise_sigma: tuple[float, float] = (1.0, 15.0)
     """Its standard deviation in 8-bit steps."""
     grey_noise: float = 0.4
     """Share of noise that is equal in all channels."""
+    sharpen: float = 0.0
+    """Probability of an unsharp mask after the noise, with the halos that it leaves."""
+    sharpen_amount: tuple[float, float] = (0.3, 1.2)
     jpeg: float = 0.0
     jpeg_quality: tuple[int, int] = (40, 95)
+    jpeg_420: float = 1.0
+    """Share of JPEGs with colour at half the resolution."""
+    jpeg_twice: float = 0.0
+    """Share of JPEGs that are compressed a second time."""
+    jpeg_shift: bool = False
+    """Let the grid of blocks begin anywhere, as in crops of larger pictures; else in the corner of the patch."""
     webp: float = 0.0
     webp_quality: tuple[int, int] = (40, 95)
     video: float = 0.0
@@ -254,11 +269,26 @@ def _check_data(data: DataConfig, scale: int) -> None:
         _require(low == high == 1, "data.shrink", [low, high], "[1, 1] with data.low_folder")
 
 
+SHARES = (
+    *("clean", "blur", "chain", "noise", "grey_noise", "sharpen"),
+    *("jpeg", "jpeg_420", "jpeg_twice", "webp", "video"),
+)
+"""Probabilities in [degrade]."""
+
+
 def _check_degrade(degrade: DegradeConfig) -> None:
-    for name in ("blur", "noise", "grey_noise", "jpeg", "webp", "video"):
+    for name in SHARES:
         value = getattr(degrade, name)
         _require(0 <= value <= 1, f"degrade.{name}", value, "a probability, 0 to 1")
-    for name in ("blur_sigma", "noise_sigma", "jpeg_quality", "webp_quality", "video_crf"):
+    for name in (
+        "blur_sigma",
+        "chain_factor",
+        "noise_sigma",
+        "sharpen_amount",
+        "jpeg_quality",
+        "webp_quality",
+        "video_crf",
+    ):
         low, high = getattr(degrade, name)
         _require(0 <= low <= high, f"degrade.{name}", [low, high], "two numbers, 0 <= low <= high")
     for kernel in degrade.kernels:

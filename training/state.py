@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict
+from dataclasses import MISSING, fields
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
@@ -104,10 +105,26 @@ def _below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def fingerprint(recipe: Recipe) -> str:
-    """The recipe without what may change between a run and its continuation."""
-    content = asdict(recipe)
-    seed = content.pop("run")["seed"]
-    del content["validation"]
-    for key in ("workers", "memory"):
-        del content["data"][key]
-    return json.dumps({**content, "seed": seed}, sort_keys=True)
+    """What a recipe says other than by default, without what may change between a run and its continuation.
+
+    Defaults are left out so that a key that is new in the code does not make older runs strangers.
+    """
+    content: dict[str, Any] = {
+        f.name: _changed(getattr(recipe, f.name)) for f in fields(recipe) if f.name not in ("losses", "validation")
+    }
+    seed = recipe.run.seed
+    for section, names in (("data", ("workers", "memory")), ("run", tuple(content["run"]))):
+        for name in names:
+            content[section].pop(name, None)
+    return json.dumps({**content, "losses": recipe.losses, "seed": seed}, sort_keys=True)
+
+
+def _changed(section: Any) -> dict[str, Any]:
+    """The fields of a section that differ from their defaults."""
+    found: dict[str, Any] = {}
+    for f in fields(section):
+        default = f.default if f.default_factory is MISSING else f.default_factory()
+        value = getattr(section, f.name)
+        if value != default:
+            found[f.name] = value
+    return found
