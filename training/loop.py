@@ -71,7 +71,7 @@ def restore(recipe: Recipe) -> Trainer:
     state = Path(recipe.run.out) / "state.safetensors"
     if not state.exists():
         raise InvalidOptionError(f"{state}: there is no checkpoint of this run yet")
-    synthetic = replace(recipe.data, folder=None, low_folder=None, synthetic=1, patch=recipe.model.scale)
+    synthetic = replace(recipe.data, folder=None, low_folder=None, synthetic=1, patch=recipe.model.scale, mix={})
     sampler = make_sampler(synthetic, scale=recipe.model.scale, seed=recipe.run.seed, degrade=DegradeConfig())
     plain = replace(recipe.model, init="default")
     trainer = Trainer(replace(recipe, model=plain, losses={"l1": 1.0}), sampler)
