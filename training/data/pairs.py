@@ -23,7 +23,7 @@ from ..config import DataConfig, DegradeConfig
 from ..distributed import World
 from .degrade import Degradation
 from .pictures import Pixels, Store, list_images, partners, resize
-from .stress import stress_patch
+from .stress import stress_pair
 
 MIB = 2**20
 
@@ -90,8 +90,7 @@ class PairSampler:
         """One low- and high-resolution patch, turned and flipped at random."""
         rng = np.random.default_rng((self.seed, step, index))
         if self.config.stress > 0 and rng.random() < self.config.stress:
-            low = stress_patch(self.config.patch // self.scale, rng)  # reducing a larger one would soften it
-            high = low.repeat(self.scale, axis=0).repeat(self.scale, axis=1)
+            low, high = stress_pair(self.config.patch // self.scale, self.scale, rng)
         elif self.low is not None:
             low, high = self._paired(self.low, rng)
         else:

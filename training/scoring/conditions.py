@@ -11,8 +11,8 @@ from paragon_arch.errors import InvalidOptionError
 
 from ..data.codecs import compress
 from ..data.degrade import blur
+from ..data.imresize import imresize
 from ..data.pictures import Pixels
-from .imresize import imresize
 
 NOISE = 5.0
 """Standard deviation of the noise in 8-bit steps, drawn anew for each channel."""

@@ -13,10 +13,10 @@ from spandrel import ImageModelDescriptor, ModelLoader
 import paragon_arch
 from paragon_arch.errors import CheckpointError, InvalidOptionError, UnknownLayoutError, UnsupportedFormatError
 
+from ..data.imresize import imresize
 from ..data.pairs import to_pixels, to_tensor
 from ..data.pictures import Pixels
 from ..evaluate import Upscaler, network
-from .imresize import imresize
 
 BICUBIC = "bicubic"
 

@@ -1,7 +1,7 @@
 """Whether a method lets the input's pixels be seen: as squares at edges, and as dots.
 
-Both are 8-bit measures of a method's result, to be read beside those of bicubic enlargement of the same input: a network
-is free of squares where they are at most `LIMIT` times as large.
+Both measure a method's 8-bit result, to be read beside bicubic enlargement of the same input: a network is free of
+squares where they are at most `LIMIT` times as large.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from ..data.pictures import Pixels
 
 LIMIT = 1.1
 """So many times bicubic's value is the most that is free of squares."""
-DOTS_SIDE, DOTS_STEP = 48, 6
+DOTS_SIDE, DOTS = 48, 0.05
+"""Side of the picture of dots, and the share of its pixels that are dots."""
 Floats = npt.NDArray[np.float64]
 
 
@@ -38,25 +39,25 @@ def step_ratio(result: Pixels, scale: int) -> float:
 
 
 def dots_picture() -> Pixels:
-    """Single white and black pixels, far apart, on grey."""
-    picture = np.full((DOTS_SIDE, DOTS_SIDE, 3), 128, np.uint8)
-    middle = DOTS_STEP // 2
-    picture[middle::DOTS_STEP, middle :: 2 * DOTS_STEP] = 255
-    picture[middle::DOTS_STEP, middle + DOTS_STEP :: 2 * DOTS_STEP] = 0
-    return picture
+    """Single white pixels on black."""
+    dots = np.random.default_rng(0).random((DOTS_SIDE, DOTS_SIDE)) < DOTS
+    return np.repeat((dots[..., None] * 255).astype(np.uint8), 3, axis=2)
 
 
 def dot_share(upscale: Callable[[Pixels], Pixels], scale: int) -> float:
-    """How much of single pixels on grey stays in their own squares, of what is there and one output pixel around.
+    """How much of single pixels stays in their own squares, of what is there and one output pixel around them.
 
-    Nearest-neighbour enlargement gives 1.
+    Mean of white ones on black and black ones on white. Nearest-neighbour enlargement gives 1.
     """
-    low = dots_picture()
-    off = np.abs(upscale(low).astype(np.float64) - 128).mean(axis=2)
-    own = np.kron(np.any(low != 128, axis=2), np.ones((scale, scale))) > 0
+    dots = dots_picture()
+    own = np.kron(dots[..., 0] > 0, np.ones((scale, scale))) > 0
     around = _grown(own) & ~own
-    inside, outside = float(off[own].mean()), float(off[around].mean())
-    return inside / (inside + outside) if inside + outside > 0 else 0.0
+    shares: list[float] = []
+    for low, ground in ((dots, 0.0), (255 - dots, 255.0)):
+        off = np.abs(upscale(low).astype(np.float64) - ground).mean(axis=2)
+        inside, outside = float(off[own].mean()), float(off[around].mean())
+        shares.append(inside / (inside + outside) if inside + outside > 0 else 0.0)
+    return sum(shares) / len(shares)
 
 
 def _grown(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:

@@ -1,7 +1,7 @@
 """MATLAB's ``imresize(image, scale, "bicubic")``, which published scores of super-resolution are made with.
 
-Keys' cubic kernel with a = -0.5, widened when it reduces (antialiasing), weights that sum to 1, borders mirrored with the
-edge pixel repeated, rounded to 8 bits once at the end.
+Keys' cubic kernel with a = -0.5, widened when it reduces (antialiasing), weights that sum to 1, borders mirrored with
+the edge pixel repeated, rounded to 8 bits once at the end.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from fractions import Fraction
 import numpy as np
 import numpy.typing as npt
 
-from ..data.pictures import Pixels
+from .pictures import Pixels
 
 Floats = npt.NDArray[np.float64]
 
