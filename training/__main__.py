@@ -5,6 +5,7 @@ python -m training fit training/recipes/NAME.toml    train, or go on where a run
 python -m training fit --smoke                       a minute of it, to see that everything works
 python -m training evaluate MODEL...                 scores on the hold-out photographs
 python -m training scores                            the same for every model of this repository
+python -m training scores Set5 Set14 --model FILE    on standard sets, beside other programs' files
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ from .config import read_recipe
 from .evaluate import evaluate, table
 from .export import export
 from .loop import fit, restore
+from .scoring.conditions import CONDITIONS
+from .scoring.standard import by_scale, score_standard, squares_table, standard_table
 from .state import fingerprint
 
 RECIPES = Path(__file__).with_name("recipes")
@@ -56,7 +59,13 @@ def build_parser() -> argparse.ArgumentParser:
     command.set_defaults(run=run_evaluate)
 
     command = commands.add_parser("scores", help="the tables of the model cards: every model of this repository")
+    command.add_argument("sets", type=Path, nargs="*", metavar="SET", help="folders of standard sets, e.g. Set5 Set14")
     command.add_argument("--folder", type=Path, default=Path("data/photographs/holdout"), help="default: %(default)s")
+    command.add_argument("--model", type=Path, action="append", default=[], help="with sets: one more model file")
+    command.add_argument("--only", action="store_true", help="with sets: the files of --model alone")
+    choices = ", ".join(CONDITIONS)
+    command.add_argument("--conditions", nargs="+", default=list(CONDITIONS), help=f"with sets: some of {choices}")
+    command.add_argument("--ssimulacra2", action="store_true", help="with sets: also SSIMULACRA2, slow (extra scores)")
     command.set_defaults(run=run_scores)
     return parser
 
@@ -87,6 +96,12 @@ def run_evaluate(arguments: argparse.Namespace) -> None:
 def run_scores(arguments: argparse.Namespace) -> None:
     """``scores``: for each scale a table on the pictures as they are, and one on the halved pictures."""
     models = shipped_models()
+    if arguments.sets:
+        files = [*([] if arguments.only else [model.path for model in models]), *arguments.model]
+        print("PSNR-Y / SSIM-Y / steps across input pixels over steps inside them\n")
+        scores = score_standard(arguments.sets, files, arguments.conditions, ssimulacra2=arguments.ssimulacra2)
+        print(standard_table(scores), squares_table(by_scale(files)), sep="\n\n")
+        return
     for scale in sorted({model.scale for model in models}):
         paths = [model.path for model in models if model.scale == scale]
         for reduce, words in ((1, "as published"), (2, "halved first")):

@@ -19,7 +19,7 @@ LOSS_NAMES = (
 )
 """What [losses] may name. The last line's need weights that are downloaded."""
 INITS = ("default", "data")
-SCHEDULES = ("cosine", "multistep", "constant")
+SCHEDULES = ("cosine", "linear", "multistep", "constant")
 CRITICS = ("munet-unet", "munet-4branch")
 GAN_LOSSES = ("r3gan", "hinge", "vanilla", "lsgan", "wgan")
 
@@ -36,7 +36,13 @@ class ModelConfig:
     alpha: float | None = None
     """Strength of the Magic pre-filter; the variant's own unless given. Layouts without one ignore it."""
     window_size: int | None = None
-    """Side of the attention windows; the variant's own unless given."""
+    """Side of the attention windows; the variant's own unless given. 0: blocks without attention."""
+    num_feat: int | None = None
+    """Feature channels; the variant's own unless given. Sizes that were never official are recognised as well."""
+    num_groups: int | None = None
+    """Groups of blocks; the variant's own unless given."""
+    num_blocks: int | None = None
+    """Blocks in each group; the variant's own unless given."""
     init: str = "default"
     """"default": the layout's own starting values. "data": the first batch sets them (see `training.network`)."""
     gamma: float = 0.5
@@ -70,6 +76,9 @@ class DataConfig:
     """Each patch is reduced by a factor drawn from this range first: hides JPEG artefacts, varies sharpness."""
     candidates: int = 3
     """Places drawn for each patch; the one with the strongest edges is taken."""
+    mix: dict[str, float] = field(default_factory=dict[str, float])
+    """Shares of the patches by the names of the folders in `folder`, e.g. { photo = 0.7, text = 0.3 }; folders that
+    are not named give none. Without it every picture counts by the root of its area."""
     stress: float = 0.0
     """Share of patches that are replaced by ones of extreme contrast (see `training.data.stress`)."""
     workers: int = 0
@@ -82,20 +91,35 @@ class DataConfig:
 class DegradeConfig:
     """What happens to low-resolution patches besides antialiased bicubic reduction. A probability of 0 is off."""
 
+    clean: float = 0.0
+    """Share of the patches that get the bicubic reduction alone."""
     blur: float = 0.0
     """Probability of a Gaussian blur before the reduction."""
     blur_sigma: tuple[float, float] = (0.2, 2.0)
     """Its standard deviation along each axis, in high-resolution pixels."""
     kernels: tuple[str, ...] = ("bicubic",)
     """Reducing kernels, one drawn per patch: "bicubic", "bilinear", "lanczos", "box"."""
+    chain: float = 0.0
+    """Probability of a detour: first to another size than the final one, each time by a kernel drawn anew."""
+    chain_factor: tuple[float, float] = (0.5, 1.5)
+    """Sides of that size as a multiple of the final ones."""
     noise: float = 0.0
     """Probability of noise: Gaussian, or, half of the time, signal-dependent (Poisson)."""
     noise_sigma: tuple[float, float] = (1.0, 15.0)
     """Its standard deviation in 8-bit steps."""
     grey_noise: float = 0.4
     """Share of noise that is equal in all channels."""
+    sharpen: float = 0.0
+    """Probability of an unsharp mask after the noise, with the halos that it leaves."""
+    sharpen_amount: tuple[float, float] = (0.3, 1.2)
     jpeg: float = 0.0
     jpeg_quality: tuple[int, int] = (40, 95)
+    jpeg_420: float = 1.0
+    """Share of JPEGs with colour at half the resolution."""
+    jpeg_twice: float = 0.0
+    """Share of JPEGs that are compressed a second time."""
+    jpeg_shift: bool = False
+    """Let the grid of blocks begin anywhere, as in crops of larger pictures; else in the corner of the patch."""
     webp: float = 0.0
     webp_quality: tuple[int, int] = (40, 95)
     video: float = 0.0
@@ -116,9 +140,9 @@ class OptimConfig:
     """Muon's peak rate, for the weights of full convolutions and linear layers (see `training.optimizer`); everything
     else stays with Adam. 0: Adam for all. Needs torch 2.9 or newer."""
     final_lr: float = 1e-5
-    """Where the cosine schedule ends; Muon's rate falls by the same factor."""
+    """Where the cosine and the linear schedule end; Muon's rate falls by the same factor."""
     schedule: str = "cosine"
-    """"cosine", "multistep" or "constant", each after the warm-up."""
+    """"cosine", "linear", "multistep" or "constant", each after the warm-up."""
     milestones: tuple[int, ...] = ()
     """Steps at which the multistep schedule multiplies the rate by `decay`."""
     decay: float = 0.5
@@ -182,6 +206,9 @@ class RunConfig:
 
     out: str
     """Folder for checkpoints, the log and the exported model."""
+    branch: str | None = None
+    """A `state.safetensors` of a run of the same network to branch off: its weights, average and moments, at step 0.
+    A run at a constant rate can be finished so at any time, by a short one with a falling rate."""
     seed: int = 1
     log_every: int = 50
     save_every: int = 500
@@ -229,6 +256,7 @@ def _check_data(data: DataConfig, scale: int) -> None:
     _require(0 < low <= high <= 1, "data.shrink", [low, high], "two numbers, 0 < low <= high <= 1")
     _require(data.batch >= 1, "data.batch", data.batch, "at least 1")
     _require(data.candidates >= 1, "data.candidates", data.candidates, "at least 1")
+    _require(all(share > 0 for share in data.mix.values()), "data.mix", data.mix, "positive shares")
     _require(0 <= data.stress < 1, "data.stress", data.stress, "in 0 <= stress < 1")
     _require(data.workers >= 0, "data.workers", data.workers, "at least 0")
     if data.low_folder is not None:
@@ -236,11 +264,26 @@ def _check_data(data: DataConfig, scale: int) -> None:
         _require(low == high == 1, "data.shrink", [low, high], "[1, 1] with data.low_folder")
 
 
+SHARES = (
+    *("clean", "blur", "chain", "noise", "grey_noise", "sharpen"),
+    *("jpeg", "jpeg_420", "jpeg_twice", "webp", "video"),
+)
+"""Probabilities in [degrade]."""
+
+
 def _check_degrade(degrade: DegradeConfig) -> None:
-    for name in ("blur", "noise", "grey_noise", "jpeg", "webp", "video"):
+    for name in SHARES:
         value = getattr(degrade, name)
         _require(0 <= value <= 1, f"degrade.{name}", value, "a probability, 0 to 1")
-    for name in ("blur_sigma", "noise_sigma", "jpeg_quality", "webp_quality", "video_crf"):
+    for name in (
+        "blur_sigma",
+        "chain_factor",
+        "noise_sigma",
+        "sharpen_amount",
+        "jpeg_quality",
+        "webp_quality",
+        "video_crf",
+    ):
         low, high = getattr(degrade, name)
         _require(0 <= low <= high, f"degrade.{name}", [low, high], "two numbers, 0 <= low <= high")
     for kernel in degrade.kernels:
@@ -355,6 +398,8 @@ def _is_a(value: Any, hint: Any) -> bool:
         if parts[-1] is Ellipsis:
             return all(_is_a(item, parts[0]) for item in items)
         return len(items) == len(parts) and all(map(_is_a, items, parts))
+    if get_origin(hint) is dict:
+        return isinstance(value, dict) and all(_is_a(item, parts[1]) for item in cast("dict[str, Any]", value).values())
     if parts:  # X | None
         return any(_is_a(value, part) for part in parts)
     if hint is float:

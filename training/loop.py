@@ -17,7 +17,7 @@ from .distributed import World, choose_device, joined
 from .export import export
 from .logs import RunLog
 from .schedule import learning_rate
-from .state import fingerprint, resume, save
+from .state import branch, fingerprint, resume, save
 from .trainer import Trainer
 from .validation import validate
 
@@ -55,6 +55,8 @@ def start(recipe: Recipe, *, device: torch.device | None = None, world: World | 
     if state.exists():
         resume(trainer, state)
         log.info("continuing %s at step %d", state, trainer.step)
+    elif recipe.run.branch is not None:
+        branch(trainer, Path(recipe.run.branch))
     parameters = sum(p.numel() for p in trainer.network.parameters())
     log.info("%d pictures, %d parameters, on %s", len(sampler.store), parameters, found)
     return trainer
@@ -69,7 +71,7 @@ def restore(recipe: Recipe) -> Trainer:
     state = Path(recipe.run.out) / "state.safetensors"
     if not state.exists():
         raise InvalidOptionError(f"{state}: there is no checkpoint of this run yet")
-    synthetic = replace(recipe.data, folder=None, low_folder=None, synthetic=1, patch=recipe.model.scale)
+    synthetic = replace(recipe.data, folder=None, low_folder=None, synthetic=1, patch=recipe.model.scale, mix={})
     sampler = make_sampler(synthetic, scale=recipe.model.scale, seed=recipe.run.seed, degrade=DegradeConfig())
     plain = replace(recipe.model, init="default")
     trainer = Trainer(replace(recipe, model=plain, losses={"l1": 1.0}), sampler)

@@ -53,15 +53,29 @@ def hyperparameters(config: ModelConfig) -> dict[str, Any]:
         known = ", ".join(sorted(variants))
         raise InvalidOptionError(f"model.variant = {config.variant!r} is unknown in {layout.id}; known: {known}")
     shape = dict(variants[config.variant].shape)
+    _resize(shape, config)
+    if config.window_size == 0:
+        shape["window_size"] = None
     given = {"scale": config.scale, "alpha": config.alpha, "window_size": config.window_size}
     for unknown in layout.unknowns:
-        if unknown.applies(shape):
+        if unknown.name not in shape and unknown.applies(shape):
             value = given.get(unknown.name)
             shape[unknown.name] = layout.default(unknown, shape) if value is None else value
     shape["scale"] = config.scale
     with structure_only():  # what its tensors prove wins: a variant without attention has no window
         proven = layout.read(State(layout.network(**shape).state_dict()))
     return {**shape, **{unknown.name: proven[unknown.name] for unknown in layout.unknowns if unknown.name in proven}}
+
+
+def _resize(shape: dict[str, Any], config: ModelConfig) -> None:
+    """Take over the recipe's own sizes."""
+    for name in ("num_feat", "num_groups", "num_blocks"):
+        value = getattr(config, name)
+        if value is None:
+            continue
+        if name not in shape:
+            raise InvalidOptionError(f"model.{name} = {value}: {config.layout} has no such size")
+        shape[name] = value
 
 
 def build(config: ModelConfig, *, seed: int) -> SRNetwork:

@@ -22,4 +22,6 @@ def relative_rate(config: OptimConfig, step: int) -> float:
         return config.decay ** sum(step >= milestone for milestone in config.milestones)
     progress = (step - config.warmup) / max(1, config.steps - config.warmup)
     floor = config.final_lr / config.lr
+    if config.schedule == "linear":
+        return 1 - (1 - floor) * progress
     return floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * progress))

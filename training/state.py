@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict
+from dataclasses import MISSING, fields
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
@@ -51,16 +52,51 @@ def resume(trainer: Trainer, path: Path) -> None:
         InvalidOptionError: the file belongs to another recipe.
         CorruptCheckpointError: it is damaged.
     """
-    with path.open("rb") as stream:
-        tensors, metadata = safetensors_file.read(stream, path.stat().st_size)
+    tensors, metadata = _read(path)
     if metadata.get("recipe") != fingerprint(trainer.recipe):
         raise InvalidOptionError(f"{path} was written by another recipe; give a new run.out or delete that file")
+    counters = _counters(path, metadata)
+    trainer.step, trainer.skipped = counters["step"], counters["skipped"]
+    trainer.average.updates = counters["updates"]
+    _take(trainer, tensors)
+
+
+def branch(trainer: Trainer, path: Path) -> None:
+    """Start a new trainer from another run's state: its weights, average, moments and critic, but step 0.
+
+    Raises:
+        InvalidOptionError: there is no such file, or its network is another one.
+        CorruptCheckpointError: it is damaged.
+    """
+    if not path.is_file():
+        raise InvalidOptionError(f"run.branch = {path}: there is no such state of a run")
+    tensors, metadata = _read(path)
+    own = trainer.network.state_dict()
+    wrong = [name for name, value in own.items() if _shape(tensors.get(f"model.{name}")) != value.shape]
+    if wrong:
+        raise InvalidOptionError(f"run.branch = {path}: not of the recipe's layout and size ({wrong[0]} differs)")
+    trainer.average.updates = _counters(path, metadata)["updates"]
+    _take(trainer, tensors)
+
+
+def _shape(tensor: Tensor | None) -> tuple[int, ...] | None:
+    return None if tensor is None else tensor.shape
+
+
+def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    with path.open("rb") as stream:
+        return safetensors_file.read(stream, path.stat().st_size)
+
+
+def _counters(path: Path, metadata: Mapping[str, str]) -> dict[str, int]:
     try:
         counters = json_object(metadata["counters"])
-        trainer.step, trainer.skipped = int(counters["step"]), int(counters["skipped"])
-        trainer.average.updates = int(counters["updates"])
+        return {name: int(counters[name]) for name in ("step", "skipped", "updates")}
     except (ValueError, KeyError, TypeError) as error:
         raise CorruptCheckpointError(f"{path}: its counters are damaged; delete that file") from error
+
+
+def _take(trainer: Trainer, tensors: Mapping[str, Tensor]) -> None:
     model, own = _below("model.", tensors), trainer.network.state_dict()
     trainer.network.load_state_dict({name: value for name, value in model.items() if name in own})
     copy_buffers(trainer.network, model)
@@ -78,10 +114,26 @@ def _below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def fingerprint(recipe: Recipe) -> str:
-    """The recipe without what may change between a run and its continuation."""
-    content = asdict(recipe)
-    seed = content.pop("run")["seed"]
-    del content["validation"]
-    for key in ("workers", "memory"):
-        del content["data"][key]
-    return json.dumps({**content, "seed": seed}, sort_keys=True)
+    """What a recipe says other than by default, without what may change between a run and its continuation.
+
+    Defaults are left out so that a key that is new in the code does not make older runs strangers.
+    """
+    content: dict[str, Any] = {
+        f.name: _changed(getattr(recipe, f.name)) for f in fields(recipe) if f.name not in ("losses", "validation")
+    }
+    seed = recipe.run.seed
+    for section, names in (("data", ("workers", "memory")), ("run", tuple(content["run"]))):
+        for name in names:
+            content[section].pop(name, None)
+    return json.dumps({**content, "losses": recipe.losses, "seed": seed}, sort_keys=True)
+
+
+def _changed(section: Any) -> dict[str, Any]:
+    """The fields of a section that differ from their defaults."""
+    found: dict[str, Any] = {}
+    for f in fields(section):
+        default = f.default if f.default_factory is MISSING else f.default_factory()
+        value = getattr(section, f.name)
+        if value != default:
+            found[f.name] = value
+    return found

@@ -169,8 +169,8 @@ def untiled_bound(network: nn.Module, shape: Sequence[int], dtype: torch.dtype) 
     """Bytes that `untiled_peak` does not exceed, from runs on two small images; None where that is not known.
 
     `untiled_peak` makes PyTorch import its compiler, which takes more than a second, and runs anew for every size.
-    Where there is plenty of memory this answers sooner. Bands of rows and borders only lower what a pixel of a larger image
-    takes; what looks at all pixels at once (attention) shows in the two sizes and has no bound.
+    Where there is plenty of memory this answers sooner. Bands of rows and borders only lower what a pixel of a larger
+    image takes; what looks at all pixels at once (attention) shows in the two sizes and has no bound.
     """
     if not isinstance(network, (SRNetwork, InferenceForm)):
         return None

@@ -9,7 +9,8 @@ import pytest
 
 from paragon_arch.errors import InvalidOptionError
 from training.config import DegradeConfig
-from training.data.degrade import Degradation, add_noise, blur, compress, compress_video
+from training.data.codecs import compress, compress_jpeg, compress_video
+from training.data.degrade import Degradation, add_noise, blur, sharpen
 from training.data.pairs import downscale, edge_strength
 from training.data.pictures import Pixels, synthetic_image
 
@@ -26,7 +27,8 @@ def test_without_degradation_only_the_reduction_is_left() -> None:
 
 
 def test_everything_at_once_is_a_function_of_the_generator() -> None:
-    config = DegradeConfig(blur=1, noise=1, jpeg=1, webp=1, video=1, kernels=("box", "lanczos"))
+    config = DegradeConfig(blur=1, chain=1, noise=1, sharpen=1, jpeg=1, jpeg_twice=1, jpeg_shift=True, webp=1, video=1)
+    config = dataclasses.replace(config, kernels=("box", "lanczos"))
     run = Degradation(config)
     first, again = (run(IMAGE, 2, np.random.default_rng(4)) for _ in range(2))
     assert first.shape == (32, 32, 3)
@@ -58,6 +60,48 @@ def test_worse_quality_is_worse(form: str) -> None:
     good, bad = compress(IMAGE, form, 95), compress(IMAGE, form, 10)
     assert good.shape == IMAGE.shape
     assert difference(good, IMAGE) < difference(bad, IMAGE) < 40
+
+
+def test_a_share_stays_clean() -> None:
+    run = Degradation(DegradeConfig(clean=0.5, jpeg=1, jpeg_quality=(20, 20)))
+    plain = downscale(IMAGE, 2)
+    same = [np.array_equal(run(IMAGE, 2, np.random.default_rng(seed)), plain) for seed in range(40)]
+    assert 10 < sum(same) < 30
+
+
+def test_a_detour_over_a_smaller_size_loses_detail() -> None:
+    run = Degradation(DegradeConfig(chain=1, chain_factor=(0.5, 0.5)))
+    low = run(IMAGE, 2, np.random.default_rng(0))
+    assert low.shape == (32, 32, 3)
+    assert edge_strength(low) < 0.8 * edge_strength(downscale(IMAGE, 2))
+
+
+def test_sharpening_leaves_halos_at_edges_and_nothing_elsewhere() -> None:
+    step = np.full((32, 32, 3), 80, np.uint8)
+    step[:, 16:] = 160
+    result = sharpen(step, 1.0, 1.0)
+    assert result[:, 16].min() > 170
+    assert result[:, 15].max() < 70
+    assert np.array_equal(result[:, :8], step[:, :8])
+
+
+def test_the_grid_of_a_jpeg_is_where_it_is_said_to_be() -> None:
+    rows, columns = np.mgrid[:64, :64]
+    ramp = np.repeat(((rows + columns)[..., None] * 2).astype(np.uint8), 3, axis=2)
+    for offset in ((0, 0), (3, 6)):
+        steps = np.abs(np.diff(compress_jpeg(ramp, 5, halved=False, offset=offset)[..., 0].astype(int), axis=1))
+        across = steps.mean(axis=0)
+        borders = [column for column in range(8, 56) if (column + 1 + offset[1]) % 8 == 0]
+        inside = [column for column in range(8, 56) if column not in borders]
+        assert across[borders].mean() > 2 * across[inside].mean()
+
+
+def test_halved_colour_is_softer() -> None:
+    dots = np.zeros((32, 32, 3), np.uint8)
+    dots[::2, :, 0] = 255
+    full, halved = (compress_jpeg(dots, 98, halved=halved) for halved in (False, True))
+    assert difference(full, dots) < 3
+    assert difference(halved, dots) > 30
 
 
 @pytest.mark.parametrize("codec", ["libx264", "mpeg4"])

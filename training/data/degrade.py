@@ -5,17 +5,13 @@ All functions take and return ``(H, W, 3)`` 8-bit RGB and draw from the generato
 
 from __future__ import annotations
 
-import io
-from fractions import Fraction
-from importlib import import_module
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from paragon_arch.errors import InvalidOptionError
-
 from ..config import DegradeConfig
+from .codecs import GRID, compress, compress_jpeg, compress_video
 from .pictures import Pixels, resize
 
 KERNELS = {
@@ -25,12 +21,10 @@ KERNELS = {
     "box": Image.Resampling.BOX,
 }
 """Antialiased reducing kernels of Pillow, by their names in recipes."""
-DECODERS = {"libx264": "h264", "libx265": "hevc"}
-"""Decoder of each encoder whose name differs."""
 
 
 class Degradation:
-    """The pipeline of a recipe: blur, reduction, noise, video, JPEG, WebP.
+    """The pipeline of a recipe: blur, reduction, noise, sharpening, video, JPEG once or twice, WebP.
 
     Raises:
         InvalidOptionError: video is asked for, and PyAV or one of the codecs is not there.
@@ -44,15 +38,24 @@ class Degradation:
 
     def __call__(self, high: Pixels, scale: int, rng: np.random.Generator) -> Pixels:
         """The low-resolution picture of a high-resolution one."""
-        config = self.config
+        config, size = self.config, (high.shape[0] // scale, high.shape[1] // scale)
+        if rng.random() < config.clean:
+            return resize(high, size, Image.Resampling.BICUBIC)
         if rng.random() < config.blur:
             across, down = rng.uniform(*config.blur_sigma, size=2)
             high = blur(high, float(across), float(down))
-        kernel = KERNELS[config.kernels[int(rng.integers(len(config.kernels)))]]
-        low = resize(high, (high.shape[0] // scale, high.shape[1] // scale), kernel)
+        if rng.random() < config.chain:
+            factor = float(rng.uniform(*config.chain_factor))
+            high = resize(high, (max(1, round(size[0] * factor)), max(1, round(size[1] * factor))), self._kernel(rng))
+        low = resize(high, size, self._kernel(rng))
         if rng.random() < config.noise:
             low = add_noise(low, float(rng.uniform(*config.noise_sigma)), rng.random() < config.grey_noise, rng)
+        if rng.random() < config.sharpen:
+            low = sharpen(low, float(rng.uniform(*config.sharpen_amount)), float(rng.uniform(0.6, 1.6)))
         return self._compress(low, rng)
+
+    def _kernel(self, rng: np.random.Generator) -> Image.Resampling:
+        return KERNELS[self.config.kernels[int(rng.integers(len(self.config.kernels)))]]
 
     def _compress(self, low: Pixels, rng: np.random.Generator) -> Pixels:
         config = self.config
@@ -60,10 +63,17 @@ class Degradation:
             codec = config.video_codecs[int(rng.integers(len(config.video_codecs)))]
             low = compress_video(low, codec, _between(config.video_crf, rng))
         if rng.random() < config.jpeg:
-            low = compress(low, "JPEG", _between(config.jpeg_quality, rng))
+            for _ in range(2 if rng.random() < config.jpeg_twice else 1):
+                low = self._jpeg(low, rng)
         if rng.random() < config.webp:
             low = compress(low, "WEBP", _between(config.webp_quality, rng))
         return low
+
+    def _jpeg(self, low: Pixels, rng: np.random.Generator) -> Pixels:
+        quality, halved = _between(self.config.jpeg_quality, rng), bool(rng.random() < self.config.jpeg_420)
+        rows, columns = rng.integers(2 * GRID if halved else GRID, size=2)
+        offset = (int(rows), int(columns)) if self.config.jpeg_shift and min(low.shape[:2]) > 2 * GRID else (0, 0)
+        return compress_jpeg(low, quality, halved=halved, offset=offset)
 
 
 def _between(bounds: tuple[int, int], rng: np.random.Generator) -> int:
@@ -93,56 +103,11 @@ def add_noise(image: Pixels, sigma: float, grey: bool, rng: np.random.Generator)
     return _rounded(image + noise)
 
 
+def sharpen(image: Pixels, amount: float, sigma: float) -> Pixels:
+    """Unsharp mask: adds ``amount`` times what a Gaussian blur of ``sigma`` pixels takes away, halos included."""
+    wide = image.astype(np.float32)
+    return _rounded(wide + amount * (wide - blur(image, sigma, sigma)))
+
+
 def _rounded(values: Any) -> Pixels:
     return np.clip(np.rint(values), 0, 255).astype(np.uint8)
-
-
-def compress(image: Pixels, form: str, quality: int) -> Pixels:
-    """Through a still-picture encoder of Pillow and back: "JPEG" or "WEBP"."""
-    stream = io.BytesIO()
-    Image.fromarray(image).save(stream, form, quality=quality)
-    decoded = Image.open(stream)
-    with decoded:
-        return np.asarray(decoded.convert("RGB"))
-
-
-def compress_video(image: Pixels, codec: str, crf: int) -> Pixels:
-    """Through a video encoder as a key frame and back, 4:2:0; odd sides are padded meanwhile.
-
-    Args:
-        image: a picture.
-        codec: an encoder of FFmpeg: "libx264", "libx265", "mpeg4", "mpeg2video", ...
-        crf: constant rate factor, larger is worse; others than x264 and x265 get the quantiser (crf - 8) / 2.
-
-    Raises:
-        InvalidOptionError: PyAV is not installed, or it has no such encoder.
-    """
-    height, width = image.shape[:2]
-    padded = np.pad(image, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
-    try:
-        av: Any = import_module("av")
-        packets = _encode(av, padded, codec, crf)
-        decoder = av.CodecContext.create(DECODERS.get(codec, codec), "r")
-        frames = [frame for packet in [*packets, None] for frame in decoder.decode(packet)]
-        return frames[0].to_ndarray(format="rgb24")[:height, :width]
-    except ImportError as error:
-        raise InvalidOptionError('degrade.video needs PyAV: pip install -e ".[train]"') from error
-    except ValueError as error:  # PyAV's own errors are among them
-        raise InvalidOptionError(f"degrade.video_codecs: {codec} cannot be used here ({error})") from error
-
-
-def _encode(av: Any, image: Pixels, codec: str, crf: int) -> list[Any]:
-    encoder = av.CodecContext.create(codec, "w")
-    encoder.width, encoder.height, encoder.pix_fmt = image.shape[1], image.shape[0], "yuv420p"
-    encoder.time_base = Fraction(1, 25)
-    encoder.thread_count = 1
-    if codec in DECODERS:
-        encoder.options = {"crf": str(crf), "preset": "veryfast", "x265-params": "log-level=none"}
-        if codec == "libx264":
-            del encoder.options["x265-params"]
-    else:
-        quantiser = str(max(1, min(31, (crf - 8) // 2)))
-        encoder.options = {"qmin": quantiser, "qmax": quantiser}
-    frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24").reformat(format="yuv420p")
-    frame.pts = 0
-    return [*encoder.encode(frame), *encoder.encode(None)]

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from PIL import Image
 from torch import Tensor
@@ -22,7 +23,7 @@ from ..config import DataConfig, DegradeConfig
 from ..distributed import World
 from .degrade import Degradation
 from .pictures import Pixels, Store, list_images, partners, resize
-from .stress import stress_patch
+from .stress import stress_pair
 
 MIB = 2**20
 
@@ -71,8 +72,7 @@ class PairSampler:
             raise ImageError(f"no picture has both sides >= data.patch = {config.patch}")
         if low is not None:
             _check_partners(store, low, scale)
-        weight = np.array([min(store.sizes[i][0] * store.sizes[i][1], 4e6) ** 0.5 for i in self.usable])
-        self.weight = weight / weight.sum()
+        self.cumulative = np.cumsum(self._weights())
 
     def batch(self, step: int, *, whole: bool = False) -> tuple[Tensor, Tensor]:
         """Low- and high-resolution batch ``(B, 3, h, w)`` and ``(B, 3, scale*h, scale*w)``, float32 in 0..1.
@@ -90,8 +90,7 @@ class PairSampler:
         """One low- and high-resolution patch, turned and flipped at random."""
         rng = np.random.default_rng((self.seed, step, index))
         if self.config.stress > 0 and rng.random() < self.config.stress:
-            low = stress_patch(self.config.patch // self.scale, rng)  # reducing a larger one would soften it
-            high = low.repeat(self.scale, axis=0).repeat(self.scale, axis=1)
+            low, high = stress_pair(self.config.patch // self.scale, self.scale, rng)
         elif self.low is not None:
             low, high = self._paired(self.low, rng)
         else:
@@ -101,22 +100,39 @@ class PairSampler:
         return (self.degradation(high, self.scale, rng) if low is None else _turned(low, turns, flip)), high
 
     def patch(self, rng: np.random.Generator) -> Pixels:
-        """One high-resolution patch: the liveliest of some candidates."""
-        return max((self.crop(rng) for _ in range(self.config.candidates)), key=edge_strength)
+        """One high-resolution patch: the liveliest of some places, all reduced by one random factor."""
+        low, high = self.config.shrink
+        patch, side = self.config.patch, round(self.config.patch / float(rng.uniform(low, high)))
+        crop = max((self.crop(side, rng) for _ in range(self.config.candidates)), key=edge_strength)
+        crop = np.ascontiguousarray(crop)
+        return crop if len(crop) == patch else resize(crop, (patch, patch), Image.Resampling.LANCZOS)
 
     def _pick(self, rng: np.random.Generator) -> int:
-        return self.usable[int(rng.choice(len(self.usable), p=self.weight))]
+        place = int(np.searchsorted(self.cumulative, rng.random() * self.cumulative[-1], side="right"))
+        return self.usable[min(place, len(self.usable) - 1)]
 
-    def crop(self, rng: np.random.Generator) -> Pixels:
-        """A random place of a random picture, reduced by a random factor."""
+    def _weights(self) -> npt.NDArray[np.float64]:
+        """How often each usable picture is drawn, relative to the others."""
+        sizes = [self.store.sizes[i] for i in self.usable]
+        weight = np.array([min(height * width, 4e6) ** 0.5 for height, width in sizes])
+        if not self.config.mix:
+            return weight
+        kinds = np.array([_kind(self.store.sources[i], self.config.folder) for i in self.usable])
+        shares = np.zeros_like(weight)
+        for kind, share in self.config.mix.items():
+            of_kind = kinds == kind
+            if not of_kind.any():
+                raise ImageError(f"data.mix: {self.config.folder} has no usable picture in a folder {kind!r}")
+            shares[of_kind] = share * weight[of_kind] / weight[of_kind].sum()
+        return shares
+
+    def crop(self, side: int, rng: np.random.Generator) -> Pixels:
+        """A square of a random picture at a random place, of ``side`` pixels or as many as there are."""
         image = self.store[self._pick(rng)]
         height, width = len(image), len(image[0])
-        low, high = self.config.shrink
-        side = min(round(self.config.patch / float(rng.uniform(low, high))), height, width)
+        side = min(side, height, width)
         top, left = (int(rng.integers(length - side + 1)) for length in (height, width))
-        crop = np.ascontiguousarray(image[top : top + side, left : left + side])
-        patch = self.config.patch
-        return crop if side == patch else resize(crop, (patch, patch), Image.Resampling.LANCZOS)
+        return image[top : top + side, left : left + side]
 
     def _paired(self, low: Store, rng: np.random.Generator) -> tuple[Pixels, Pixels]:
         candidates: list[tuple[Pixels, Pixels]] = []
@@ -133,6 +149,12 @@ def _check_partners(store: Store, low: Store, scale: int) -> None:
     for source, large, small in zip(store.sources, store.sizes, low.sizes, strict=True):
         if large != (small[0] * scale, small[1] * scale):
             raise ImageError(f"{source}: {large[1]}x{large[0]} is not {scale} times its partner {small[1]}x{small[0]}")
+
+
+def _kind(source: Path | int, folder: str | None) -> str:
+    """The folder below ``folder`` that a picture is in; "" for synthetic ones and those directly in it."""
+    parts = () if isinstance(source, int) or folder is None else source.relative_to(folder).parts
+    return parts[0] if len(parts) > 1 else ""
 
 
 def _turned(image: Pixels, turns: int, flip: bool) -> Pixels:

@@ -3,12 +3,16 @@
 A network without normalisation that multiplies features (the stream variant) is a polynomial of a high degree. Trained
 on photographs alone it can be excellent on photographs and explode on a chessboard. What it must see is a chessboard
 of its own input's pixels: reduced from a larger one, the same chessboard is grey.
+
+The target is the bicubic enlargement. A picture that reduction turns back into such a patch does not exist without
+squares: within 0..255 only repeated pixels come near, and a network trained on them shows its input's pixels.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
+from .imresize import imresize
 from .pictures import Pixels
 
 
@@ -36,3 +40,9 @@ def stress_patch(side: int, rng: np.random.Generator) -> Pixels:
     strength = 1.0 if rng.random() < 0.5 else float(rng.uniform(0.3, 1.0))
     scaled = 127.5 + strength * (np.broadcast_to(pattern, (side, side, 3)) - 127.5)
     return np.ascontiguousarray(np.rint(scaled).clip(0, 255).astype(np.uint8))
+
+
+def stress_pair(side: int, scale: int, rng: np.random.Generator) -> tuple[Pixels, Pixels]:
+    """A patch of ``side`` pixels and its smooth target, ``scale`` times as large."""
+    low = stress_patch(side, rng)
+    return low, imresize(low, scale)  # Pillow's clips after each axis, so that it is another one when turned

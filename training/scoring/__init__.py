@@ -1,0 +1,1 @@
+"""Scores on standard test sets, with the peers that stand beside our models."""
