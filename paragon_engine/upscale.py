@@ -327,4 +327,4 @@ def _to_size(x: Tensor, size: tuple[int, int]) -> Pixels:
     pixels = _to_array(x)
     if (pixels.shape[1], pixels.shape[0]) != size:
         pixels = resized(pixels, size).clip(0, 1)
-    return np.ascontiguousarray(pixels)
+    return pixels

@@ -221,13 +221,6 @@ def _text_chunk(key: str, value: str) -> bytes:
         return chunk(b"iTXt", name + b"\0\0\0\0\0" + value.encode("utf-8", "replace"))
 
 
-def with_chunks(png: bytes, info: PictureInfo) -> Iterator[bytes]:
-    """The parts of a PNG that an encoder made, with what a picture carries behind its header."""
-    yield png[:33]
-    yield from ancillary(info)
-    yield png[33:]
-
-
 def read_colour(found: Chunks) -> dict[str, object]:
     """What the small chunks say about colours and resolution, as fields of `PictureInfo`; senseless values are not."""
     result: dict[str, object] = {}
