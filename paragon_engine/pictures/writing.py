@@ -27,7 +27,6 @@ from .png import write_png
 from .png_pixels import PngImage
 from .tiff import write_tiff
 
-
 WEBP_METHOD = 1
 """Half the time of the library's own choice (4), for at most 0.2 dB and 6 %; without loss a seventh, for 0.3 %."""
 AVIF_SPEED = 9
