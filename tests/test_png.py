@@ -69,5 +69,5 @@ def test_drawings_are_searched_for_repeats_and_photographs_are_not() -> None:
     for data in (glyphs, grain):
         image = PngImage(data.shape[1], data.shape[0], 1, 8, lambda top, bottom, data=data: data[top:bottom])
         sizes.append((sum(map(len, deflated(image, 6))), sum(map(len, deflated(image, 7)))))
-    assert sizes[0][0] < 1.05 * sizes[0][1]
+    assert sizes[0][0] < 1.2 * sizes[0][1]
     assert sizes[1][0] < 1.03 * sizes[1][1]

@@ -38,6 +38,7 @@ ENGINE = {
 ARCH = {
     "paragon_arch": "public names",
     "api": "load, save, fuse, inspect",
+    "model": "a model without spandrel",
     "spandrel_support": "spandrel's Architecture classes",
     "loading": "checkpoint to network",
     "building": "layout and values to network",
