@@ -25,7 +25,8 @@ FOREIGN = {"spandrel", "torchvision"}
 def loaded(code: str, names: set[str]) -> set[str]:
     """Which of these modules a fresh interpreter has after some code."""
     script = f"import sys\n{code}\nprint(*({names} & sys.modules.keys()))"
-    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
     return set(done.stdout.splitlines()[-1].split())
 
 
@@ -47,7 +48,7 @@ def test_inspect(tmp_path: Path, options: tuple[str, ...]) -> None:
 
 def test_fuse(tmp_path: Path) -> None:
     model = checkpoint(tmp_path / "2x_a.safetensors")
-    code = command("fuse", str(model), str(tmp_path / "fused.safetensors"), "--alpha", "0.3", "-q")
+    code = command("fuse", str(model), "-o", str(tmp_path / "fused.safetensors"), "--alpha", "0.3", "-q")
     assert loaded(code, FOREIGN | OPTIONAL) == set()
 
 
