@@ -71,3 +71,11 @@ def test_drawings_are_searched_for_repeats_and_photographs_are_not() -> None:
         sizes.append((sum(map(len, deflated(image, 6))), sum(map(len, deflated(image, 7)))))
     assert sizes[0][0] < 1.2 * sizes[0][1]
     assert sizes[1][0] < 1.03 * sizes[1][1]
+
+
+@pytest.mark.parametrize("quality", [95, 100])
+def test_noise_is_written_as_jpeg(quality: int, tmp_path: Path) -> None:
+    """Settings that make Pillow's buffer the limit (optimize, progressive) fail here."""
+    noise = np.random.default_rng(0).random((700, 700, 3)).astype(np.float32)
+    write_image(Picture(noise), tmp_path / "a.jpg", WriteOptions(quality=quality))
+    assert read_image(tmp_path / "a.jpg").size == (700, 700)

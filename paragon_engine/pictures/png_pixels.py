@@ -13,7 +13,7 @@ import os
 import struct
 import zlib
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -85,24 +85,28 @@ def deflated(image: PngImage, level: int) -> Iterator[bytes]:
         image: what it shows.
         level: effort, 0 (none) to 9.
     """
-    check, rows = 1, max(1, BLOCK // (image.width * image.step))
     yield b"\x78\x01" if level < 6 else b"\x78\x9c"
+    check = 1
+    for block in _blocks(image, level):
+        check = _joined(check, block)
+        yield block.data
+    yield struct.pack(">I", check)
+
+
+def _blocks(image: PngImage, level: int) -> Generator[_Packed, None, None]:
+    """All blocks in their order, made in threads that run ahead a little."""
+    rows = max(1, BLOCK // (image.width * image.step))
     with ThreadPoolExecutor(threads(), "png") as pool:
         coming: deque[Future[_Packed]] = deque()
         try:
             for top in range(0, image.height, rows):
                 coming.append(pool.submit(_packed, image, top, min(top + rows, image.height), level))
                 if len(coming) > 2 * threads():
-                    block = coming.popleft().result()
-                    check = _joined(check, block)
-                    yield block.data
+                    yield coming.popleft().result()
             while coming:
-                block = coming.popleft().result()
-                check = _joined(check, block)
-                yield block.data
+                yield coming.popleft().result()
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
-    yield struct.pack(">I", check)
 
 
 def _joined(check: int, block: _Packed) -> int:

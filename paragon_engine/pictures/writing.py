@@ -165,7 +165,8 @@ def _encoded(image: Image.Image, info: PictureInfo, fmt: Format, options: WriteO
     """The pixels in a file format, by Pillow."""
     chosen: dict[str, Any] = {}
     if fmt.name == "JPEG":
-        chosen = {"quality": options.quality, "subsampling": 0, "optimize": True, "dpi": info.dpi}
+        # no `optimize`: 4 % smaller, but Pillow's buffer for it is too small for noise, which then cannot be written
+        chosen = {"quality": options.quality, "subsampling": 0, "dpi": info.dpi}
     elif fmt.name == "WEBP":
         effort = 0 if options.lossless else options.quality  # which is what "quality" means without loss
         chosen = {"quality": effort, "exact": True, "lossless": options.lossless, "method": WEBP_METHOD}
