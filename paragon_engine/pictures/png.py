@@ -7,7 +7,7 @@ from pathlib import Path
 
 from .picture import PictureInfo
 from .png_chunks import SIGNATURE, ancillary, chunk
-from .png_pixels import PngImage, deflated
+from .png_pixels import PngImage, compressed
 
 _COLOUR_TYPE = {1: 0, 2: 4, 3: 2, 4: 6}
 
@@ -29,6 +29,6 @@ def write_png(path: Path, image: PngImage, info: PictureInfo, *, level: int) -> 
         stream.write(SIGNATURE + chunk(b"IHDR", header))
         for part in ancillary(info):
             stream.write(part)
-        for content in deflated(image, level):
+        for content in compressed(image, level):
             stream.write(chunk(b"IDAT", content))
         stream.write(chunk(b"IEND", b""))

@@ -1,55 +1,20 @@
-"""The pixels of a PNG, filtered and deflated on all cores (PNG, third edition; RFC 1950 and 1951).
-
-The picture is cut into blocks of rows. Each is converted, filtered and deflated by itself in a thread, numpy and zlib
-letting the others go on meanwhile, and what they give is one valid stream when it is joined.
-
-Pictures of the world hold no repeats that are worth a search, which is nine tenths of deflate's time: their blocks are
-deflated without one (``Z_RLE``). Text and drawings are searched; a sample of each block decides.
-"""
+"""The pixels of a PNG: rows of bytes, filtered (PNG, third edition)."""
 
 from __future__ import annotations
 
-import os
-import struct
-import zlib
-from collections import deque
-from collections.abc import Callable, Generator, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .deflate import deflated
+
 Bytes = NDArray[np.uint8]
 
-BLOCK = 2**20
-"""Bytes of a block, about: large enough that a search for repeats loses nothing at its ends."""
 _BAND = 2**17
 """Bytes that are filtered at once: they and what the filters make of them stay in the cache."""
-_PIECES, _PIECE = 4, 2**15
-"""Pieces of a block that are deflated both ways, and bytes of one."""
-_HASTY = 3
-"""Level at which they are searched: nearly always it finds whether there is something to be found."""
-WORTH = 0.97
-"""A block is searched for repeats where that makes it smaller than this."""
-FLAT = 0.25
-"""A block that shrinks to this is searched: that is quick there, and the sample says little."""
-THOROUGH = 7
-"""From this level on every block is searched."""
-_MODULUS = 65521
-"""Of Adler-32."""
-
-
-@dataclass(frozen=True)
-class _Packed:
-    """A block, deflated."""
-
-    data: bytes
-    check: int
-    """Adler-32 of what was deflated."""
-    length: int
-    """Bytes that were deflated."""
 
 
 @dataclass(frozen=True)
@@ -71,83 +36,26 @@ class PngImage:
         return self.channels * self.bits // 8
 
 
-def threads() -> int:
-    """How many blocks are worked on at once: the cores that this process may use, unless OMP_NUM_THREADS says less."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    wanted = os.environ.get("OMP_NUM_THREADS", "")
-    return max(1, min(cores, int(wanted) if wanted.isdecimal() else cores, 16))
-
-
-def deflated(image: PngImage, level: int) -> Iterator[bytes]:
-    """The zlib stream of all rows, in parts, of which a few are in memory at a time: the contents of IDAT chunks.
+def compressed(image: PngImage, level: int) -> Iterator[bytes]:
+    """The contents of the IDAT chunks, a few rows each.
 
     Args:
         image: what it shows.
         level: effort, 0 (none) to 9.
     """
-    yield b"\x78\x01" if level < 6 else b"\x78\x9c"
-    check = 1
-    for block in _blocks(image, level):
-        check = _joined(check, block)
-        yield block.data
-    yield struct.pack(">I", check)
+    row = image.width * image.step
 
+    def content(top: int, bottom: int) -> bytes:
+        above = _bytes(image.rows(top - 1, top)) if top else np.zeros((1, row), np.uint8)
+        return b"".join(_filtered(_bytes(image.rows(top, bottom)), above, image.step))
 
-def _blocks(image: PngImage, level: int) -> Generator[_Packed, None, None]:
-    """All blocks in their order, made in threads that run ahead a little."""
-    rows = max(1, BLOCK // (image.width * image.step))
-    with ThreadPoolExecutor(threads(), "png") as pool:
-        coming: deque[Future[_Packed]] = deque()
-        try:
-            for top in range(0, image.height, rows):
-                coming.append(pool.submit(_packed, image, top, min(top + rows, image.height), level))
-                if len(coming) > 2 * threads():
-                    yield coming.popleft().result()
-            while coming:
-                yield coming.popleft().result()
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _joined(check: int, block: _Packed) -> int:
-    """Adler-32 of what came before and a block, from those of both."""
-    low, high = check & 0xFFFF, check >> 16
-    joined = (low + (block.check & 0xFFFF) - 1) % _MODULUS
-    return ((high + (block.check >> 16) + block.length * (low - 1)) % _MODULUS) << 16 | joined
-
-
-def _packed(image: PngImage, top: int, bottom: int, level: int) -> _Packed:
-    """Convert, filter and deflate rows."""
-    above = _bytes(image.rows(top - 1, top)) if top else np.zeros((1, image.width * image.step), np.uint8)
-    content = b"".join(_filtered(_bytes(image.rows(top, bottom)), above, image.step))
-    packer = _packer(content, level)
-    ending = zlib.Z_FINISH if bottom == image.height else zlib.Z_SYNC_FLUSH
-    return _Packed(packer.compress(content) + packer.flush(ending), zlib.adler32(content), len(content))
+    return deflated(content, image.height, row, level)
 
 
 def _bytes(values: NDArray[Any]) -> Bytes:
     """``(h, W, C)`` as rows of bytes, the higher one of a word first."""
     kind = ">u2" if values.dtype.itemsize == 2 else "u1"
     return np.ascontiguousarray(values, dtype=kind).view(np.uint8).reshape(len(values), -1)
-
-
-def _packer(content: bytes, level: int) -> Any:
-    """A raw deflater that suits the content."""
-    if level == 0:
-        return zlib.compressobj(0, zlib.DEFLATED, -15)
-
-    def plain() -> Any:
-        return zlib.compressobj(1, zlib.DEFLATED, -15, 9, zlib.Z_RLE)
-
-    def search(effort: int) -> Any:
-        return zlib.compressobj(effort, zlib.DEFLATED, -15, 9, zlib.Z_FILTERED)
-
-    if level >= THOROUGH:
-        return search(level)
-    stride = max(_PIECE, len(content) // _PIECES)
-    sample = b"".join(content[start : start + _PIECE] for start in range(0, len(content), stride))
-    found, packed = (len(p.compress(sample) + p.flush()) for p in (search(min(level, _HASTY)), plain()))
-    return search(level) if found < WORTH * packed or packed < FLAT * len(sample) else plain()
 
 
 def _filtered(rows: Bytes, above: Bytes, step: int) -> Iterator[bytes]:

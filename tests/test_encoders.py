@@ -1,4 +1,4 @@
-"""Our PNG encoder: every file decodes to what was written, on any number of cores."""
+"""Encoders: every PNG decodes to what was written, on any number of cores; no picture is too noisy to be written."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from paragon_arch.errors import OutputError
 from paragon_engine.pictures import Picture, WriteOptions, read_image, write_image
-from paragon_engine.pictures.png_pixels import PngImage, deflated
+from paragon_engine.pictures.png_pixels import PngImage, compressed
 
 
 def png_values(shape: tuple[int, ...], kind: str, depth: int) -> np.ndarray:
@@ -29,7 +29,7 @@ def png_values(shape: tuple[int, ...], kind: str, depth: int) -> np.ndarray:
 def test_every_png_decodes_to_what_was_written(
     kind: str, channels: int, depth: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("paragon_engine.pictures.png_pixels.BLOCK", 20_000)
+    monkeypatch.setattr("paragon_engine.pictures.deflate.BLOCK", 20_000)
     for size, level in (((1, 1), 6), ((1, 300), 0), ((290, 1), 1), ((37, 53), 9), ((211, 307), 6)):
         data = png_values((*size, channels), kind, depth)
         values = data.astype(np.float32) / (2**depth - 1)
@@ -43,10 +43,10 @@ def test_every_png_decodes_to_what_was_written(
 
 
 def test_a_png_is_the_same_file_on_any_number_of_cores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("paragon_engine.pictures.png_pixels.BLOCK", 5_000)
+    monkeypatch.setattr("paragon_engine.pictures.deflate.BLOCK", 5_000)
     picture = Picture(np.random.default_rng(0).random((90, 120, 3)).astype(np.float32))
     for count in ("1", "3"):
-        monkeypatch.setattr("paragon_engine.pictures.png_pixels.threads", lambda count=count: int(count))
+        monkeypatch.setattr("paragon_engine.pictures.deflate.threads", lambda count=count: int(count))
         write_image(picture, tmp_path / f"{count}.png")
     assert (tmp_path / "1.png").read_bytes() == (tmp_path / "3.png").read_bytes()
 
@@ -55,7 +55,7 @@ def test_a_png_that_cannot_be_made_leaves_nothing(tmp_path: Path, monkeypatch: p
     def fail(*_: object) -> None:
         raise OSError("no space left on device")
 
-    monkeypatch.setattr("paragon_engine.pictures.png_pixels._packed", fail)
+    monkeypatch.setattr("paragon_engine.pictures.deflate._packed", fail)
     with pytest.raises(OutputError, match="no space left"):
         write_image(Picture(np.zeros((9, 9, 3), np.float32)), tmp_path / "a.png")
     assert list(tmp_path.iterdir()) == []
@@ -68,7 +68,7 @@ def test_drawings_are_searched_for_repeats_and_photographs_are_not() -> None:
     sizes: list[tuple[int, int]] = []
     for data in (glyphs, grain):
         image = PngImage(data.shape[1], data.shape[0], 1, 8, lambda top, bottom, data=data: data[top:bottom])
-        sizes.append((sum(map(len, deflated(image, 6))), sum(map(len, deflated(image, 7)))))
+        sizes.append((sum(map(len, compressed(image, 6))), sum(map(len, compressed(image, 7)))))
     assert sizes[0][0] < 1.2 * sizes[0][1]
     assert sizes[1][0] < 1.03 * sizes[1][1]
 
