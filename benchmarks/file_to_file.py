@@ -46,7 +46,7 @@ def case(name: str, picture: Path, model: str | None) -> dict[str, float]:
 
     from paragon_engine.catalog import find_model
     from paragon_engine.model_source import ModelSource
-    from paragon_engine.pictures import read_image
+    from paragon_engine.pictures import Pixels, read_image
     from paragon_engine.tiling import upscale_tensor
     from paragon_engine.upscale import upscale_file
 
@@ -54,7 +54,8 @@ def case(name: str, picture: Path, model: str | None) -> dict[str, float]:
     upscale_tensor(loaded, torch.rand(1, 3, 64, 64))  # what the first run alone takes
     x = None
     if name == NETWORK:
-        x = torch.from_numpy(np.moveaxis(read_image(picture).pixels, 2, 0)[None].copy())
+        planes: Pixels = np.ascontiguousarray(np.moveaxis(read_image(picture).pixels, 2, 0))
+        x = torch.from_numpy(planes)[None]
     before, began = time.process_time(), time.perf_counter()
     if x is not None:
         upscale_tensor(loaded, x)

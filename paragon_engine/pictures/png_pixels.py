@@ -78,7 +78,7 @@ def _filtered(rows: Bytes, above: Bytes, step: int) -> Iterator[bytes]:
         out[:, 0] = best
         for number in np.unique(best):
             mine = best == number
-            made = _FILTERS[number](*_neighbours(field, step))
+            made: Bytes = _FILTERS[int(number)](*_neighbours(field, step))
             if mine.all():
                 out[:, 1:] = made
             else:
@@ -138,7 +138,8 @@ def _apart(a: Bytes, b: Bytes) -> Bytes:
 
 def _mask(condition: NDArray[np.bool_]) -> Bytes:
     """255 where it holds, else 0."""
-    return np.negative(condition.view(np.uint8))
+    result: Bytes = np.zeros(condition.shape, np.uint8)
+    return np.subtract(result, condition.view(np.uint8), out=result)
 
 
 _FILTERS: tuple[Callable[[Bytes, Bytes, Bytes, Bytes], Bytes], ...] = (

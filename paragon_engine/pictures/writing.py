@@ -189,5 +189,5 @@ def _around(data: bytes, info: PictureInfo, fmt: Format) -> Iterable[bytes]:
         changed = bytearray(data)
         if not set_colour(changed, info.cicp):
             log.warning("the colours' numbers could not be written into the AVIF file")
-        return (changed,)
+        return (bytes(changed),)
     return (data,)
