@@ -52,7 +52,7 @@ def test_a_png_is_the_same_file_on_any_number_of_cores(tmp_path: Path, monkeypat
 
 
 def test_a_png_that_cannot_be_made_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(*_: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise OSError("no space left on device")
 
     monkeypatch.setattr("paragon_engine.pictures.deflate._packed", fail)
