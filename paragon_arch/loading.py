@@ -11,7 +11,8 @@ from torch import Tensor
 
 from . import tracked
 from .building import build
-from .errors import InvalidOptionError, UnknownLayoutError
+from .damage import damage
+from .errors import InvalidOptionError, StateMismatchError, UnknownLayoutError
 from .files.checkpoint import read_checkpoint
 from .inspection import Inspection
 from .layouts import State, identify
@@ -92,6 +93,9 @@ def _identify(state: Mapping[str, Tensor], where: str) -> Layout:
     if layout is not None:
         return layout
     refuse_munet(state)
+    fault = damage(state)
+    if fault is not None:
+        raise StateMismatchError(f"{where}: {fault}; the file is damaged, get it again")
     raise UnknownLayoutError(
         f"{where}: not a checkpoint of the ParagonSR family; its {len(state)} tensors "
         f"({', '.join(sorted(state)[:3])}, ...) fit none of the layouts in docs/layouts.md"
