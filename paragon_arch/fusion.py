@@ -54,6 +54,8 @@ def fuse_network(network: SRNetwork, *, accept_identity: bool = False) -> Fusion
             "kernels; calibrate the model on images first, or accept that (--accept-identity-kernel)"
         )
     twin.fuse_()
+    if not any(parameter.requires_grad for parameter in network.parameters()):
+        twin.requires_grad_(False)  # tracers refuse a new layer that asks for gradients
     before, after = set(state), set(twin.state_dict())
     _check_keys(network, twin)
     worst = _worst_difference(network, twin)

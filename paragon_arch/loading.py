@@ -11,6 +11,7 @@ from torch import Tensor
 
 from . import tracked
 from .building import build
+from .damage import damage
 from .errors import InvalidOptionError, StateMismatchError, UnknownLayoutError
 from .files.budget import shown
 from .files.checkpoint import read_checkpoint
@@ -96,6 +97,9 @@ def _identify(state: Mapping[str, Tensor], where: str) -> Layout:
     if layout is not None:
         return layout
     refuse_munet(state)
+    fault = damage(state)
+    if fault is not None:
+        raise StateMismatchError(f"{where}: {fault}; the file is damaged, get it again")
     raise UnknownLayoutError(
         f"{where}: not a checkpoint of the ParagonSR family; its {len(state)} tensors "
         f"({', '.join(map(shown, sorted(state)[:3]))}, ...) fit none of the layouts in docs/layouts.md"
