@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Mapping
+from pathlib import Path
 
 import paragon_arch
 from paragon_arch.errors import ParagonError
+from paragon_arch.inspection import Inspection
 
 from . import host
 from .describe import badge, describe
 
 ROUTE = "/paragonsr/recognised"
+KEPT = 128
+"""Files of which the answer is remembered."""
 
 
 def answer(query: Mapping[str, str]) -> tuple[int, str]:
@@ -24,9 +29,26 @@ def answer(query: Mapping[str, str]) -> tuple[int, str]:
         return 404, json.dumps({"badge": "no such model", "details": "press R to read the list of models again"})
     try:
         scale, alpha = int(query.get("scale", 0)), float(query.get("alpha", -1))
-        report = paragon_arch.inspect(host.model_path(name), scale=scale or None, alpha=None if alpha < 0 else alpha)
     except ValueError as error:
-        return 400, json.dumps({"badge": "not a number", "details": str(error)})
-    except ParagonError as error:
-        return 200, json.dumps({"badge": "cannot be used", "details": str(error)})
+        return 400, json.dumps({"badge": "not a number", "details": str(error)[:200]})
+    report = recognised(Path(host.model_path(name)), scale or None, None if alpha < 0 else alpha)
+    if isinstance(report, str):
+        return 200, json.dumps({"badge": "cannot be used", "details": report})
     return 200, json.dumps({"badge": badge(report), "details": describe(report)})
+
+
+def recognised(path: Path, scale: int | None = None, alpha: float | None = None) -> Inspection | str:
+    """What a file is, or what is wrong with it; read once, until the file changes."""
+    try:
+        stamp = host.stamp(path)
+    except OSError as error:
+        return str(error)
+    return _recognised(path, stamp, scale, alpha)
+
+
+@functools.lru_cache(KEPT)
+def _recognised(path: Path, _stamp: str, scale: int | None, alpha: float | None) -> Inspection | str:
+    try:
+        return paragon_arch.inspect(path, scale=scale, alpha=alpha)
+    except ParagonError as error:
+        return str(error)

@@ -26,6 +26,20 @@ def build(layout: Layout, hyper: Hyper, state: Mapping[str, Tensor], where: str)
     Raises:
         StateMismatchError: tensors are missing, unexpected, misshapen or of a wrong kind; nothing was allocated.
     """
+    network = check(layout, hyper, state, where)
+    network.load_state_dict({key: _copied(state[key]) for key in network.state_dict()}, assign=True)
+    return network.eval().requires_grad_(False)
+
+
+def check(layout: Layout, hyper: Hyper, state: Mapping[str, Tensor], where: str) -> SRNetwork:
+    """Hold the names, shapes and kinds of the tensors of ``state``, not their data, against the network of ``hyper``.
+
+    Returns:
+        The network, without memory.
+
+    Raises:
+        StateMismatchError: as `build`.
+    """
     repeats = hyper.get("num_groups", 1) * hyper.get("num_blocks", 1) + hyper.get("hr_blocks", 0)
     if repeats > min(_MAX_REPEATS, len(state) // _TENSORS):
         raise StateMismatchError(
@@ -36,10 +50,8 @@ def build(layout: Layout, hyper: Hyper, state: Mapping[str, Tensor], where: str)
             network = layout.network(**hyper)
     except (ValueError, RuntimeError, ZeroDivisionError, AssertionError) as error:
         raise StateMismatchError(f"{where}: no {layout.id} model has such sizes ({error})") from error
-    expected = network.state_dict()
-    _compare(layout, expected, state, where)
-    network.load_state_dict({key: _copied(state[key]) for key in expected}, assign=True)
-    return network.eval().requires_grad_(False)
+    _compare(layout, network.state_dict(), state, where)
+    return network
 
 
 def _copied(tensor: Tensor) -> Tensor:
