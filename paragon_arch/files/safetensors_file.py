@@ -11,7 +11,7 @@ import json
 import math
 import struct
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import IO, Any, cast
 
 import torch
@@ -40,8 +40,15 @@ _NAMES = {dtype: name for name, dtype in DTYPES.items()}
 _AGAIN = "download or save it again"
 
 
-def read(stream: IO[bytes], size: int) -> tuple[dict[str, Tensor], dict[str, str]]:
+def read(
+    stream: IO[bytes], size: int, first: Callable[[dict[str, Tensor]], None] = lambda _: None
+) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Tensors and metadata of a file of ``size`` bytes.
+
+    Args:
+        stream: the file.
+        size: of it.
+        first: is shown the tensors without data (on the meta device), and may raise, before any are read.
 
     Raises:
         CorruptCheckpointError: the file does not follow the format; nothing large is allocated before this is known.
@@ -52,6 +59,7 @@ def read(stream: IO[bytes], size: int) -> tuple[dict[str, Tensor], dict[str, str
     checked_count(len(header))
     spans = {name: _span(name, entry) for name, entry in header.items()}
     _check_cover(spans, size - start)
+    first({name: torch.empty(shape, dtype=dtype, device="meta") for name, (dtype, shape, _, _) in spans.items()})
     tensors = {name: _read_tensor(stream, start, span) for name, span in spans.items()}
     return tensors, metadata
 
@@ -154,11 +162,11 @@ def _read_tensor(stream: IO[bytes], start: int, span: _Span) -> Tensor:
     dtype, shape, begin, end = span
     if begin == end:
         return torch.empty(shape, dtype=dtype)
-    data = bytearray(end - begin)
+    data = torch.empty(end - begin, dtype=torch.uint8)  # a bytearray would be filled first, while Python stands still
     stream.seek(start + begin)
-    if cast("Any", stream).readinto(data) != len(data):
+    if cast("Any", stream).readinto(data.numpy()) != len(data):
         raise CorruptCheckpointError(f"it is cut off; {_AGAIN}")
-    return torch.frombuffer(data, dtype=dtype).reshape(shape)
+    return data.view(dtype).reshape(shape)
 
 
 def write(stream: IO[bytes], tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:

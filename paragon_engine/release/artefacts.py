@@ -19,10 +19,9 @@ from paragon_arch.networks.base import SRNetwork
 from ..devices import resolve_device
 from ..onnx_export import comparable, inferred_scale, properties, read_graph, with_rounding
 from ..onnx_export.reading import minimum_size, stated_number
+from ..onnx_export.trust import MAX_SCALE
 from ..packages import require
 
-MAX_SCALE = 16
-"""Largest scale that a file's metadata are believed."""
 Run = Callable[[Tensor], Tensor]
 """``(N, C, H, W)`` FP32 in 0..1 to ``(N, C, H*s, W*s)`` FP32, both on the CPU."""
 VideoRun = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
@@ -213,6 +212,6 @@ def _scale(graph: bytes, facts: Mapping[str, str], name: str, fixed: tuple[int, 
     found = inferred_scale(graph, 64 if fixed is None else fixed[0])
     if found is None:
         found = stated_number(facts, "paragonsr.scale", MAX_SCALE)
-    if found is None or found != int(found) or found < 1:
+    if found is None or found != int(found) or not 1 <= found <= MAX_SCALE:
         raise CorruptCheckpointError(f"{name}: no integer scale can be inferred: not a graph that upscales images")
     return int(found)

@@ -25,6 +25,14 @@ _FULL = 2
 _INTERLACED_NOTE = "is interlaced: its fields are upscaled as one frame; deinterlace it first for a better result"
 
 
+CONTAINERS = (
+    *("mov", "mp4", "m4a", "3gp", "3g2", "mj2", "matroska", "webm", "avi", "mpegts", "mpeg", "mpegvideo", "flv", "ogg"),
+    *("asf", "nut", "mxf", "dv", "ivf", "h264", "hevc", "obu", "av1", "m4v", "vc1", "yuv4mpegpipe", "gif", "apng"),
+)
+"""FFmpeg's names of the formats that are read; none of them refers to other files, as playlists do."""
+_LIMITS = {"format_whitelist": ",".join(CONTAINERS), "protocol_whitelist": "file"}
+
+
 @dataclass(frozen=True)
 class VideoInfo:
     """What is known of a video before its frames are decoded."""
@@ -102,13 +110,13 @@ def opened(path: Path) -> Generator[Any, None, None]:
     """PyAV's container of a video.
 
     Raises:
-        ImageError: missing, not a video, or PyAV is not installed.
+        ImageError: missing, not a video, of a format that may refer to other files, or PyAV is not installed.
     """
     av = require("av", "reading a video")
     if not path.is_file():
         raise ImageError(f"{path}: {'is a folder, not a video' if path.is_dir() else 'no such file'}")
     try:
-        container = av.open(f"file:{path}")
+        container = av.open(f"file:{path}", container_options=_LIMITS)
     except (av.FFmpegError, ValueError) as error:
         raise ImageError(f"{path}: not a video that FFmpeg reads ({error})") from error
     with container:
