@@ -236,11 +236,11 @@ def test_only_layouts_with_the_hook_have_feedback() -> None:
 
 
 def test_a_frame_that_overflows_is_computed_again_in_fp32() -> None:
-    model, frame = descriptor(), A[..., :20, :30]
+    model, frame = descriptor(), A[..., :20, :30].to(DEVICE)
     expected = model(frame)
 
     def overflowing(x: Tensor) -> Tensor:
-        return torch.full((1, 3, x.shape[2] * 2, x.shape[3] * 2), float("nan"))
+        return x.new_full((1, 3, x.shape[2] * 2, x.shape[3] * 2), float("nan"))
 
     model._model = BackendNetwork(model.model, overflowing)  # pyright: ignore[reportPrivateUsage]
     assert torch.equal(FrameUpscaler(model)(frame), expected)
