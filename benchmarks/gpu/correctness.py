@@ -51,7 +51,7 @@ def one_network(
         with torch.no_grad():
             references[name] = copy.deepcopy(network).double()(x.double()).clamp(0, 1)
     precision: Precision = "fp32" if mode == "tf32" else mode  # pyright: ignore[reportAssignmentType]
-    with tensor_float(mode == "tf32"):
+    with tensor_float(mode == "tf32", device):
         model = adapter.prepared(adapter.described(copy.deepcopy(network), device), precision)
         whole = adapter.upscaled(model, x)
         found: dict[str, Callable[[], Tensor]] = {
@@ -74,7 +74,7 @@ def _distance(found: Tensor, expected: Tensor) -> float:
 def maps(network: SRNetwork, kind: Any, device: torch.device) -> Values:
     """Maps between the stages in one kind of memory."""
     x = smooth(67, 81)
-    with tensor_float(False):
+    with tensor_float(False, device):
         model = adapter.prepared(adapter.described(copy.deepcopy(network), device), "fp32")
         expected = adapter.upscaled(model, x)
         with adapter.maps_in(kind):

@@ -6,6 +6,8 @@ computed, so the pictures are compared with the CPU's, too.
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 
@@ -13,10 +15,11 @@ from paragon_arch import ParagonModelDescriptor
 from paragon_arch.loading import Opened
 from paragon_arch.networks.base import SRNetwork
 from paragon_arch.networks.stages import WITH_DOUBLES
-from paragon_engine.backends import Precision
+from paragon_engine.backends import Availability, Precision
 from paragon_engine.backends.model import with_backend
-from paragon_engine.devices import without_gradients
-from paragon_engine.inference import inference_form
+from paragon_engine.backends.pytorch import CompiledTorchBackend
+from paragon_engine.devices import computing, full_precision
+from paragon_engine.inference import InferenceForm, inference_form
 from paragon_engine.tiling import Tiling, upscale_tensor
 from tests.engine.exact_models import NETWORKS, build, image
 from tests.engine_models import descriptor
@@ -76,9 +79,59 @@ def test_devices_that_have_float64() -> None:
 def test_directml_runs_outside_of_the_inference_mode() -> None:
     """torch-directml fails in it: "Cannot set version_counter for inference tensor"."""
     for kind, expected in (("privateuseone", False), ("cpu", True), ("cuda", True), ("mps", True)):
-        with without_gradients(torch.device(kind)):
+        with computing(torch.device(kind)):
             assert torch.is_inference_mode_enabled() is expected
             assert not torch.is_grad_enabled()
+
+
+@pytest.mark.parametrize("new", [True, False])
+def test_fp32_is_fp32_on_nvidia_and_the_hosts_choice_comes_back(new: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both generations of PyTorch's switches for TF32, set to it by the host."""
+    matmul = SimpleNamespace(fp32_precision="tf32", allow_tf32=True)
+    cudnn = SimpleNamespace(allow_tf32=True)
+    if new:
+        cudnn.conv = SimpleNamespace(fp32_precision="tf32")
+    monkeypatch.setattr(torch.backends.cuda, "matmul", matmul)
+    monkeypatch.setattr(torch.backends, "cudnn", cudnn)
+
+    def state() -> list[object]:
+        return [matmul.fp32_precision, cudnn.conv.fp32_precision] if new else [matmul.allow_tf32, cudnn.allow_tf32]
+
+    on, off = (["tf32", "tf32"], ["ieee", "ieee"]) if new else ([True, True], [False, False])
+    with full_precision(torch.device("cuda")):
+        assert state() == off
+        with full_precision(torch.device("cpu")):
+            assert state() == off
+    assert state() == on
+    with computing(torch.device("cuda")):
+        assert state() == off
+    assert state() == on
+
+
+def test_compiled_convolutions_lie_pixel_by_pixel_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With open sizes the compiler decides no layouts."""
+    compiled: list[InferenceForm] = []
+
+    def compile_(module: InferenceForm, **_: object) -> InferenceForm:
+        compiled.append(module)
+        return module
+
+    monkeypatch.setattr(torch, "compile", compile_)
+    monkeypatch.setattr(CompiledTorchBackend, "available", lambda _: Availability(True, ""))
+    with simulated() as device:
+        network = build("v2-release-stream").to(device.device)
+        CompiledTorchBackend().prepare(network, device=device.device, precision="fp16")
+        assert compiled[0].memory_format == torch.channels_last
+        weights = [layer.weight for layer in compiled[0].modules() if isinstance(layer, torch.nn.Conv2d)]
+        assert all(weight.is_contiguous(memory_format=torch.channels_last) for weight in weights)
+
+
+@pytest.mark.parametrize("name", ["v1-pixelshuffle", "v1-ln"])
+def test_passes_for_a_cpu_stay_off_elsewhere(name: str) -> None:
+    shaped = {"mish_rational", "norm_moments"}
+    assert shaped & set(inference_form(build(name)).applied)
+    with simulated() as device:
+        assert not shaped & set(inference_form(build(name).to(device.device)).applied)
 
 
 class TestTheSimulation:
