@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import Any
 
 import torch
 
@@ -65,6 +67,36 @@ _NO_INFERENCE_TENSORS = ("privateuseone",)
 """Devices whose operations fail on the tensors that `torch.inference_mode` makes: torch-directml's."""
 
 
-def without_gradients(device: torch.device) -> AbstractContextManager[object]:
-    """`torch.inference_mode` where the device can work in it, else `torch.no_grad`."""
-    return torch.no_grad() if device.type in _NO_INFERENCE_TENSORS else torch.inference_mode()
+@contextmanager
+def computing(device: torch.device) -> Generator[None, None, None]:
+    """How models run on a device: without gradients, and FP32 is FP32.
+
+    Without gradients is `torch.inference_mode` where the device can work in it, else `torch.no_grad`.
+    """
+    without = torch.no_grad() if device.type in _NO_INFERENCE_TENSORS else torch.inference_mode()
+    with without, full_precision(device):
+        yield
+
+
+@contextmanager
+def full_precision(device: torch.device) -> Generator[None, None, None]:
+    """No TF32: left to itself, PyTorch lets NVIDIA's cards round what convolutions read to ten bits.
+
+    That makes several times the difference that our limits for FP32 allow, and tiles that differ from the whole
+    picture. Who wants speed takes FP16, which rounds no more and is faster.
+    """
+    places: list[tuple[Any, str, object]] = []
+    if device.type == "cuda":
+        convolutions: Any = getattr(torch.backends.cudnn, "conv", None)
+        if convolutions is not None:  # PyTorch 2.9 and newer, where reading the older switches may raise
+            places = [(item, "fp32_precision", "ieee") for item in (torch.backends.cuda.matmul, convolutions)]
+        else:
+            places = [(item, "allow_tf32", False) for item in (torch.backends.cuda.matmul, torch.backends.cudnn)]
+    before = [getattr(item, name) for item, name, _ in places]
+    try:
+        for item, name, value in places:
+            setattr(item, name, value)
+        yield
+    finally:
+        for (item, name, _), value in zip(places, before, strict=True):
+            setattr(item, name, value)

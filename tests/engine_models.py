@@ -10,6 +10,7 @@ from safetensors.torch import save_file  # pyright: ignore[reportUnknownVariable
 
 import paragon_arch
 from paragon_arch.networks.v2_release import ParagonSR2Release
+from tests.devices import DEVICE
 
 
 def network(*, scale: int = 2, seed: int = 0, **options: Any) -> ParagonSR2Release:
@@ -30,9 +31,9 @@ def state(**options: Any) -> dict[str, torch.Tensor]:
 
 
 def descriptor(**options: Any) -> paragon_arch.ParagonModelDescriptor:
-    """`network`, loaded the way everybody loads."""
+    """`network`, loaded the way everybody loads, on the device of the tests."""
     window = options.get("window_size")
-    return paragon_arch.load(state(**options), alpha=options.get("alpha", 0.3), window_size=window)
+    return paragon_arch.load(state(**options), alpha=options.get("alpha", 0.3), window_size=window).to(DEVICE)
 
 
 def checkpoint(path: Path, **options: Any) -> Path:

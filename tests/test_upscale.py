@@ -16,6 +16,7 @@ from paragon_engine.pictures import Picture, Pixels, read_image, write_image
 from paragon_engine.pictures.alpha import bleed, within_neighbourhood
 from paragon_engine.progress import Progress, TerminalProgress, duration
 from paragon_engine.upscale import UpscaleSettings, upscale_file, upscale_picture
+from tests.devices import DEVICE
 from tests.engine_models import descriptor
 
 RNG = np.random.default_rng(0)
@@ -43,7 +44,9 @@ def test_size_and_channels(scale: int, channels: int) -> None:
 
 def test_rgb_equals_the_plain_network() -> None:
     model, source = descriptor(), picture()
-    expected = model(torch.from_numpy(source.pixels).permute(2, 0, 1)[None])[0].permute(1, 2, 0).numpy()
+    expected = (
+        model(torch.from_numpy(source.pixels).permute(2, 0, 1)[None].to(DEVICE))[0].permute(1, 2, 0).cpu().numpy()
+    )
     assert np.array_equal(upscale_picture(model, source).pixels, expected)
 
 
@@ -52,7 +55,7 @@ def test_a_one_channel_model_serves_every_picture(channels: int) -> None:
     model, source = descriptor(in_channels=1), picture(channels=channels)
     result = upscale_picture(model, source)
     assert result.pixels.shape == (40, 56, channels)
-    last = model(torch.from_numpy(source.pixels[..., -1])[None, None])[0, 0].numpy()
+    last = model(torch.from_numpy(source.pixels[..., -1])[None, None].to(DEVICE))[0, 0].cpu().numpy()
     assert np.abs(result.pixels[..., -1] - last).max() < 1e-6
 
 

@@ -36,11 +36,11 @@ from paragon_engine.video import (
 )
 from paragon_engine.video.mux import decoding_times
 from paragon_engine.video.yuv import YuvFormat
+from tests.devices import DEVICE
 from tests.engine.exact_models import build
 from tests.engine_models import checkpoint, descriptor, network
 from tests.video_files import av, make_video, packets, texture, times
 
-CPU = torch.device("cpu")
 SHORT = VideoSettings(segment=5)
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -104,7 +104,7 @@ def test_an_untagged_small_video_is_tagged_as_players_took_it(tmp_path: Path) ->
 def test_rotation_is_applied_once(tmp_path: Path, rotation: int) -> None:
     source = make_video(tmp_path / "a.mp4", 2, rotation=rotation, sound=False, options={"crf": "5"})
     upright = make_video(tmp_path / "u.mp4", 2, sound=False, options={"crf": "5"})
-    turned, plain = (next(read_frames(probe(path), CPU)).image for path in (source, upright))
+    turned, plain = (next(read_frames(probe(path), DEVICE)).image for path in (source, upright))
     assert torch.equal(turned, torch.rot90(plain, rotation // 90, (2, 3)))
     upscale_video(descriptor(), source, tmp_path / "b.mp4", SHORT)
     assert stream_of(tmp_path / "b.mp4")["size"] == ((96, 128) if rotation != 180 else (128, 96))
@@ -132,7 +132,7 @@ def test_colours_survive_the_way_to_rgb_and_back(bits: int, sub: tuple[int, int]
     small = torch.from_numpy(texture(32, 48)).permute(2, 0, 1)[None] / 255 * 0.8 + 0.1
     rgb = F.interpolate(small, scale_factor=4, mode="bilinear")  # chroma that half its samples can hold
     planes = yuv.from_rgb(rgb)
-    again = yuv.from_rgb(yuv.to_rgb(planes, CPU))
+    again = yuv.from_rgb(yuv.to_rgb(planes, DEVICE))
     assert len(planes) == (1 if sub is None else 3)
     for first, second in zip(planes, again, strict=True):
         lost = np.abs(first.astype(int) - second.astype(int)).max()
@@ -142,7 +142,7 @@ def test_colours_survive_the_way_to_rgb_and_back(bits: int, sub: tuple[int, int]
 
 def test_colours_agree_with_ffmpeg(tmp_path: Path) -> None:
     source = make_video(tmp_path / "a.mkv", 1, codec="ffv1", pix_fmt="yuv444p", sound=False, tags=(1, 1, 1, 1))
-    ours = next(read_frames(probe(source), CPU)).image[0].permute(1, 2, 0).numpy() * 255
+    ours = next(read_frames(probe(source), DEVICE)).image[0].permute(1, 2, 0).cpu().numpy() * 255
     with av.open(str(source)) as container:
         theirs = next(container.decode(video=0)).to_ndarray(format="rgb24")
     assert np.abs(ours - theirs).max() < 3
@@ -236,11 +236,11 @@ def test_only_layouts_with_the_hook_have_feedback() -> None:
 
 
 def test_a_frame_that_overflows_is_computed_again_in_fp32() -> None:
-    model, frame = descriptor(), A[..., :20, :30]
+    model, frame = descriptor(), A[..., :20, :30].to(DEVICE)
     expected = model(frame)
 
     def overflowing(x: Tensor) -> Tensor:
-        return torch.full((1, 3, x.shape[2] * 2, x.shape[3] * 2), float("nan"))
+        return x.new_full((1, 3, x.shape[2] * 2, x.shape[3] * 2), float("nan"))
 
     model._model = BackendNetwork(model.model, overflowing)  # pyright: ignore[reportPrivateUsage]
     assert torch.equal(FrameUpscaler(model)(frame), expected)
@@ -279,7 +279,7 @@ def test_an_interrupted_video_goes_on_and_ends_the_same(tmp_path: Path) -> None:
     assert (summary.frames, summary.resumed) == (14, 8)
     assert times(tmp_path / "b.mkv") == times(tmp_path / "whole.mkv")
     resumed, whole = (
-        [frame.image for frame in read_frames(probe(tmp_path / name), CPU)] for name in ("b.mkv", "whole.mkv")
+        [frame.image for frame in read_frames(probe(tmp_path / name), DEVICE)] for name in ("b.mkv", "whole.mkv")
     )
     assert all(float((a - b).abs().max()) < 1.5 / 255 for a, b in zip(resumed, whole, strict=True))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.mp4", "b.mkv", "whole.mkv"]

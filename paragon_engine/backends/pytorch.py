@@ -71,6 +71,9 @@ class CompiledTorchBackend:
         """See `Backend`; takes up to minutes."""
         check_request(self, device, precision)
         form = inference_form(fused(network), target="graph")
+        if device.type == "cuda":  # for open sizes the compiler decides no layouts, and FP16 convolutions want this one
+            form.memory_format = torch.channels_last
+            form = form.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
         plain = ModuleRunner(form, device, DTYPES[precision])
         compiled: Any = torch.compile(form, dynamic=True)
         run = ModuleRunner(compiled, device, DTYPES[precision])

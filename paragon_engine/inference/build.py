@@ -29,6 +29,8 @@ class Pass:
     """Changes a form in place and returns the number of places."""
     targets: tuple[Target, ...] = ("eager", "graph")
     """Where it is on unless the caller says otherwise."""
+    on_gpus: bool = True
+    """It is on for networks on other devices than the CPU, too. What trades kernels for arithmetic is not."""
 
 
 PASSES = (
@@ -48,9 +50,9 @@ PASSES = (
     Pass("mish_sigmoid", graphs.mish_sigmoid, ("graph",)),
     Pass("norm_split", norms.norm_split, ("graph",)),
     # what follows writes into tensors or asks for their layout: a graph's own optimiser does that
-    Pass("norm_moments", norms.norm_moments, ("eager",)),
+    Pass("norm_moments", norms.norm_moments, ("eager",), on_gpus=False),
     Pass("context_in_place", contexts.context_in_place, ("eager",)),
-    Pass("mish_rational", memory.mish_rational, ("eager",)),
+    Pass("mish_rational", memory.mish_rational, ("eager",), on_gpus=False),
     Pass("in_place", memory.in_place, ("eager",)),
     Pass("row_bands", bands.row_bands, ("eager",)),
     Pass("strided_shuffle", memory.strided_shuffle, ("eager",)),
@@ -67,7 +69,8 @@ def inference_form(
 
     Args:
         network: any generator of the family, fused or not; left as it is. What it does in evaluation mode is rebuilt.
-        passes: names of the passes to apply, in any order; None takes those that pay for ``target``.
+        passes: names of the passes to apply, in any order; None takes those that pay for ``target`` on the network's
+            device.
         target: "eager" runs the form in PyTorch as it is; "graph" is for exporting or compiling it.
 
     Returns:
@@ -77,8 +80,8 @@ def inference_form(
     Raises:
         InvalidOptionError: a pass of that name does not exist.
     """
-    chosen = _chosen(passes, target)
     like = next(network.parameters())
+    chosen = _chosen(passes, target, like.device)
     # double precision: the products of weights are rounded once, at the end. On the CPU first, there and back: copies
     # convert on the device that they leave, and several devices have no such numbers
     twin = copy.deepcopy(network).eval().requires_grad_(False).to("cpu").to(torch.float64)
@@ -93,9 +96,9 @@ def inference_form(
     return form.to(memory_format=form.memory_format)  # pyright: ignore[reportCallIssue] - missing in torch's stubs
 
 
-def _chosen(names: Sequence[str] | None, target: Target) -> list[Pass]:
+def _chosen(names: Sequence[str] | None, target: Target, device: torch.device) -> list[Pass]:
     if names is None:
-        return [step for step in PASSES if target in step.targets]
+        return [step for step in PASSES if target in step.targets and (step.on_gpus or device.type == "cpu")]
     known = [step.name for step in PASSES]
     unknown = sorted(set(names) - set(known))
     if unknown:

@@ -16,7 +16,7 @@ import paragon_arch
 from paragon_arch.errors import CorruptCheckpointError, InvalidOptionError, OutputError
 from paragon_arch.networks.base import SRNetwork
 
-from ..devices import resolve_device
+from ..devices import computing, resolve_device
 from ..onnx_export import comparable, inferred_scale, properties, read_graph, with_rounding
 from ..onnx_export.reading import minimum_size, stated_number
 from ..onnx_export.trust import MAX_SCALE
@@ -82,14 +82,14 @@ def network_artefact(
     where = resolve_device(device)
     network = cast("SRNetwork", comparable(network)).to(where)
 
-    @torch.inference_mode()
     def run(x: Tensor) -> Tensor:
-        return network(x.to(where)).float().cpu()
+        with computing(where):
+            return network(x.to(where)).float().cpu()
 
-    @torch.inference_mode()
     def video(x: Tensor, previous: Tensor) -> tuple[Tensor, Tensor]:
-        out, features = network(x.to(where), previous.to(where), feature_tap=True)
-        return out.float().cpu(), features.float().cpu()
+        with computing(where):
+            out, features = network(x.to(where), previous.to(where), feature_tap=True)
+            return out.float().cpu(), features.float().cpu()
 
     return Artefact(
         name=name,

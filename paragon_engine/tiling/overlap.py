@@ -19,7 +19,7 @@ from paragon_arch.errors import InvalidOptionError
 from paragon_arch.model import ImageModel as ImageModelDescriptor
 from paragon_arch.model import tiles_itself
 
-from ..devices import without_gradients
+from ..devices import computing
 from ..progress import Progress, log
 from .memory import fits, is_out_of_memory, release_cached, usable_memory
 
@@ -161,7 +161,7 @@ def upscale_overlapping(
     if overlap is not None and overlap < 0:
         raise InvalidOptionError(f"overlap {overlap} is negative: give 0 or more pixels")
     worker = _Tiler(model, size, default_overlap(model) if overlap is None else overlap)
-    with without_gradients(model.device):
+    with computing(model.device):
         return worker.run(x, progress or Progress())
 
 

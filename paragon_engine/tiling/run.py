@@ -12,7 +12,7 @@ from paragon_arch.errors import InvalidOptionError
 from paragon_arch.model import ImageModel as ImageModelDescriptor
 from paragon_arch.model import padded as padded_to
 
-from ..devices import device_failure, without_gradients
+from ..devices import computing, device_failure
 from ..progress import Progress, log
 from . import overlap as overlapping
 from .buffers import Store, limits_for
@@ -87,7 +87,7 @@ def _upscale(
     if plan.kind == "overlap" or (plan.kind == "untiled" and tiling == "overlap"):
         size = 0 if plan.kind == "untiled" else plan.tile
         return overlapping.upscale_overlapping(model, x, tile=size, overlap=overlap, progress=progress)
-    with without_gradients(model.device):
+    with computing(model.device):
         if plan.kind == "untiled":
             result = _untiled(model, x, progress)
             if result is not None:

@@ -8,11 +8,13 @@ import sys
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
+from paragon_arch import ParagonModelDescriptor
 from paragon_arch.errors import InvalidOptionError, ParagonError
 from paragon_arch.networks.base import Traits
 from paragon_engine.backends import BACKENDS, Precision, Runner, backend, listing
@@ -24,10 +26,11 @@ from paragon_engine.backends.network import GRAPH_MINIMUM
 from paragon_engine.inference import inference_form
 from paragon_engine.onnx_export import export_onnx
 from paragon_engine.tiling import upscale_tensor
+from tests.devices import DEVICE
 from tests.engine_models import descriptor, network
 
 CPU = torch.device("cpu")
-IMAGE = torch.rand(1, 3, 45, 37, generator=torch.Generator().manual_seed(0))
+IMAGE = torch.rand(1, 3, 45, 37, generator=torch.Generator().manual_seed(0)).to(DEVICE)
 
 
 @pytest.fixture(autouse=True)
@@ -43,13 +46,19 @@ def log(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixture]:
         yield caplog
 
 
+def placed(name: str, **options: Any) -> ParagonModelDescriptor:
+    """A model where a backend can run it: on the device of the tests, or else on the CPU."""
+    model = descriptor(**options)
+    return model if DEVICE.type in BACKENDS[name].devices else model.to(CPU)
+
+
 @pytest.mark.parametrize("name", ["onnxruntime", "openvino"])
 @pytest.mark.parametrize("size", [(1, 1), (1, 9), (7, 1), (2, 2), (2, 9)])
 def test_graphs_take_no_line_of_pixels_but_backends_do(name: str, size: tuple[int, int]) -> None:
     if find_spec(name) is None:
         pytest.skip(f"{name} is not installed: pip install {name}")
-    model = descriptor(variant="realtime")
-    image = torch.rand(1, 3, *size, generator=torch.Generator().manual_seed(3))
+    model = placed(name, variant="realtime")
+    image = torch.rand(1, 3, *size, generator=torch.Generator().manual_seed(3)).to(model.device)
     found = with_backend(model, name)(image)
     assert (found - model(image)).abs().max() <= 1e-5
 
@@ -71,9 +80,10 @@ def test_a_file_says_what_it_does_not_take(tmp_path: Path) -> None:
 def test_every_backend_gives_the_same_picture(name: str, variant: str) -> None:
     if name != "torch" and find_spec(name) is None:
         pytest.skip(f"{name} is not installed: pip install {name}")
-    model = descriptor(variant=variant)
-    expected = model(IMAGE)
-    found = with_backend(model, name)(IMAGE)
+    model = placed(name, variant=variant)
+    image = IMAGE.to(model.device)
+    expected = model(image)
+    found = with_backend(model, name, precision="fp32")(image)
     assert found.dtype == torch.float32
     assert (found - expected).abs().max().item() <= 1e-4
 
@@ -82,7 +92,7 @@ def test_every_backend_gives_the_same_picture(name: str, variant: str) -> None:
 def test_a_backend_works_in_tiles_of_any_size(name: str) -> None:
     if find_spec(name) is None:
         pytest.skip(f"{name} is not installed: pip install {name}")
-    model = descriptor()
+    model = placed(name)
     run = with_backend(model, name)
     image = torch.rand(1, 3, 83, 101, generator=torch.Generator().manual_seed(1))
     expected = upscale_tensor(model, image, tile=0)
@@ -127,16 +137,16 @@ class TestNames:
         if BACKENDS[name].available().usable:
             pytest.skip("DirectML is here")
         with pytest.raises(InvalidOptionError, match="pip install onnxruntime"):
-            with_backend(descriptor(), name)
+            with_backend(placed("onnxruntime"), name)
 
     def test_a_missing_package(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(sys.modules, "openvino", None)
         with pytest.raises(InvalidOptionError, match="pip install openvino"):
-            with_backend(descriptor(), "openvino")
+            with_backend(placed("openvino"), "openvino")
 
     def test_a_precision_that_a_backend_lacks(self) -> None:
         with pytest.raises(InvalidOptionError, match="has no bf16"):
-            with_backend(descriptor(), "onnxruntime", precision="bf16")
+            with_backend(placed("onnxruntime"), "onnxruntime", precision="bf16")
 
     def test_all_are_listed_with_a_version_or_a_cure(self) -> None:
         found = dict(listing())

@@ -23,6 +23,7 @@ from paragon_engine.tiling.buffers import Limits, Store, limits_for, reserve_fil
 from paragon_engine.tiling.memory import is_out_of_memory
 from paragon_engine.tiling.plan import worker
 from paragon_engine.tiling.streaming import Streamer
+from tests.devices import DEVICE, within
 from tests.engine.exact_models import build, image
 from tests.engine_models import descriptor
 
@@ -48,7 +49,7 @@ def test_a_descriptor_in_tiles_is_the_descriptor(
     run = model if backend is None else with_backend(model, backend)
     found = upscale_tensor(run, x, tile=32)
     assert found.shape == expected.shape
-    assert (found - expected).abs().max() <= (1e-5 if backend is None else 1e-4)
+    assert (found - expected).abs().max() <= within(1e-5 if backend is None else 1e-4)
     assert "exact tiles of 32" in log.text
     assert "not known" not in log.text
 
@@ -56,7 +57,7 @@ def test_a_descriptor_in_tiles_is_the_descriptor(
 def test_what_cannot_be_tiled_exactly_runs_untiled_and_says_so(log: pytest.LogCaptureFixture) -> None:
     torch.manual_seed(0)
     network = ParagonSR2ATD(scale=2, num_feat=16, num_groups=1, num_blocks=2)
-    model, x = paragon_arch.load(network.state_dict()), image(40, 48)
+    model, x = paragon_arch.load(network.state_dict()).to(DEVICE), image(40, 48)
     assert make_plan(model, x, tile=32).kind == "untiled"
     assert "exact tiles are not known for this model: running untiled" in log.text
     assert torch.equal(upscale_tensor(model, x, tile=32), model(x))
@@ -87,7 +88,7 @@ def test_every_part_is_announced_once() -> None:
         parts.append((part.clone(), top, left))
 
     result = upscale_tensor(model, x, tile=32, on_part=on_part)[0]
-    together, seen = torch.zeros(3, 90, 74), torch.zeros(90, 74)
+    together, seen = result.new_zeros(3, 90, 74), result.new_zeros(90, 74)
     for part, top, left in parts:
         bottom, right = top + part.shape[1], left + part.shape[2]
         assert bottom <= 90

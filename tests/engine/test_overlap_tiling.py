@@ -23,6 +23,7 @@ from paragon_engine.tiling.overlap import (
     spans,
     upscale_overlapping,
 )
+from tests.devices import within
 from tests.engine_models import descriptor
 
 SIZES = [(97, 131), (1, 80), (80, 1), (64, 64), (65, 64), (33, 200), (1, 1)]
@@ -34,7 +35,7 @@ def test_tiles_with_the_default_overlap_equal_the_untiled_result(size: tuple[int
     model, x = descriptor(), torch.rand(1, 3, *size, generator=torch.Generator().manual_seed(1))
     untiled = upscale_overlapping(model, x, tile=0)
     assert untiled.shape == (1, 3, size[0] * 2, size[1] * 2)
-    assert (upscale_overlapping(model, x, tile=tile) - untiled).abs().max() <= 1e-6
+    assert (upscale_overlapping(model, x, tile=tile) - untiled).abs().max() <= within(1e-6)
 
 
 def test_too_small_an_overlap_changes_the_result_and_says_so(caplog: pytest.LogCaptureFixture) -> None:
@@ -55,7 +56,7 @@ def test_windows_stay_on_the_image_grid() -> None:
         (upscale_overlapping(model, x, tile=128, overlap=69) - upscale_overlapping(model, x, tile=0)).abs().max()
     )
     assert receptive_field(model) is None
-    assert difference <= 1e-6
+    assert difference <= within(1e-6)
 
 
 @pytest.mark.parametrize("length", [1, 31, 32, 33, 64, 100, 513])
@@ -97,7 +98,7 @@ def test_out_of_memory_shrinks_the_tiles_and_loses_nothing(caplog: pytest.LogCap
     model, x = descriptor(), torch.rand(1, 3, 100, 140, generator=torch.Generator().manual_seed(1))
     untiled = upscale_overlapping(model, x, tile=0)
     worked = out_of_memory_above(model, 34 * 34)
-    assert (upscale_overlapping(model, x, tile=128) - untiled).abs().max() <= 1e-6
+    assert (upscale_overlapping(model, x, tile=128) - untiled).abs().max() <= within(1e-6)
     assert len(worked) > 9
     sizes = [int(text) for text in re.findall(r"going on with tiles of (\d+)", caplog.text)]
     assert sizes == sorted(set(sizes), reverse=True)  # never a second attempt at a size that failed
