@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import pytest
 
+from docs.scripts.help_pages import pages
 from nodes import NODE_CLASS_MAPPINGS, NODE_DISPLAY_NAME_MAPPINGS
 from nodes.host import Inputs
 from nodes.texts import search_words, text
@@ -136,3 +137,18 @@ def test_tooltips_speak_of_fields_as_they_are_called(definitions: dict[str, Any]
     assert not [text for text in tooltips if "with resize" in text.lower() or "scale of 0" in text]
     for key in UPSCALE:  # what the engine does, and a test of it: factor 4 is two passes of a 2x model
         assert "two nodes in a row" in definitions[key]["inputs"]["factor"]["tooltip"]
+
+
+def test_help_pages_are_made_of_the_tooltips_in_five_languages(root: Path, definitions: dict[str, Any]) -> None:
+    made = pages(root)
+    assert {file.relative_to(root / "web/docs").as_posix() for file in made} == {
+        place
+        for key in definitions
+        for place in (f"{key}.md", *(f"{key}/{code}.md" for code in ("zh", "ja", "de", "fr")))
+    }
+    stale = [file.name for file, page in made.items() if not file.is_file() or file.read_text(encoding="utf-8") != page]
+    assert stale == [], "run: python -m docs.scripts.generate"
+    for key, definition in definitions.items():
+        page = made[root / f"web/docs/{key}.md"]
+        assert page.startswith(f"# {definition['display_name']}\n")
+        assert all(item["tooltip"] in page for item in definition["inputs"].values())

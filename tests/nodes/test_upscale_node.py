@@ -99,7 +99,7 @@ def test_output_sizes(inputs: dict[str, Any], size: tuple[int, int]) -> None:
 
 @pytest.mark.usefixtures("host")
 def test_an_output_that_is_too_large_is_refused_in_words_that_fit_the_node() -> None:
-    with pytest.raises(InvalidOptionError, match="over the limit of .*: ask for a smaller size$"):
+    with pytest.raises(InvalidOptionError, match=r"over the limit of .*: ask for a smaller size$"):
         upscale(descriptor(), pictures(height=3000, width=3000), resize="factor", factor=16.0)
     with pytest.raises(InvalidOptionError, match="'larger' is unknown: choose model scale, "):
         upscale(descriptor(), pictures(), resize="larger")
