@@ -33,7 +33,8 @@ def page(query: Mapping[str, str]) -> tuple[int, str]:
     except FileNotFoundError:  # a link to a file that is gone is listed all the same
         path = None
     if path is None:
-        return 404, _html(text(language, "card.missing"), [f"{name}: {text(language, 'card.refresh')}"], language)
+        cure = text(language, "card.refresh")
+        return 404, _html(text(language, "card.missing"), [f"{name}: {cure}"], language)
     return 200, _html(name, [_report(path), _card(path.with_suffix(".md"), language)], language)
 
 
