@@ -14,6 +14,7 @@ from .commands import (
     calibrate,
     chainner,
     compare,
+    doctor,
     engine,
     export,
     fuse,
@@ -40,6 +41,7 @@ COMMANDS: tuple[Command, ...] = (
     release.COMMAND,
     benchmark.COMMAND,
     chainner.COMMAND,
+    doctor.COMMAND,
 )
 
 _DESCRIPTION = "Inspect, fuse and run ParagonSR and ParagonSR2 super-resolution models of any generation."
@@ -92,6 +94,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit code; see `exit_codes`.
     """
+    console.tolerate_code_pages()
     args = build_parser().parse_args(argv)
     with console.messages(quiet=args.quiet):
         try:

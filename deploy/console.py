@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import sys
 import warnings
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
+from typing import TextIO
 
 from paragon_arch.errors import ParagonError
-from paragon_engine.progress import CLEAR_LINE, Progress, TerminalProgress
+from paragon_engine.progress import Progress, TerminalProgress, clear_line
 
 from .exit_codes import ExitCode
 
@@ -18,12 +20,12 @@ class _Handler(logging.Handler):
     """Log records as single lines, without tearing the progress line."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        clear = CLEAR_LINE if sys.stderr.isatty() else ""
+        clear = clear_line(sys.stderr)
         prefix = f"{record.levelname.lower()}: " if record.levelno >= logging.WARNING else ""
         text = record.getMessage()
         if record.exc_info:
             text += "\n" + logging.Formatter().formatException(record.exc_info)
-        sys.stderr.write(f"{clear}{prefix}{printable(text)}\n")
+        _write(sys.stderr, f"{clear}{prefix}{printable(text)}\n")
 
 
 @contextmanager
@@ -55,8 +57,7 @@ def progress(*, quiet: bool) -> Progress:
 
 def report(error: BaseException, code: ExitCode) -> ExitCode:
     """Tell an error in one line and return its exit code."""
-    clear = CLEAR_LINE if sys.stderr.isatty() else ""
-    sys.stderr.write(f"{clear}error: {describe(error, code)}\n")
+    _write(sys.stderr, f"{clear_line(sys.stderr)}error: {describe(error, code)}\n")
     return code
 
 
@@ -76,7 +77,22 @@ def describe(error: BaseException, code: ExitCode) -> str:
 
 def say(text: str) -> None:
     """Write a line of results."""
-    sys.stdout.write(printable(text) + "\n")
+    _write(sys.stdout, printable(text) + "\n")
+
+
+def _write(stream: TextIO | None, text: str) -> None:
+    """Write, with escapes for what the stream's code page lacks; a program without a console has no stream."""
+    if stream is None:
+        return
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
+
+
+def tolerate_code_pages() -> None:
+    """Let what others print (the manual of a command, warnings of libraries) have escapes instead of an error, too."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def printable(text: str) -> str:

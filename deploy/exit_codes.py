@@ -22,6 +22,7 @@ class ExitCode(IntEnum):
     PARTIAL = 9
     VERIFICATION = 10
     INCOMPLETE = 11
+    PROBLEM = 12
     CANCELLED = 130
 
 
@@ -38,6 +39,7 @@ MEANINGS = {
     ExitCode.PARTIAL: "some pictures of a folder failed; the others are done",
     ExitCode.VERIFICATION: "an artefact differs from its checkpoint by more than is allowed; it was not written",
     ExitCode.INCOMPLETE: "a release without an artefact that was asked for, because it failed; the others are complete",
+    ExitCode.PROBLEM: "doctor found something that does not work on this computer",
     ExitCode.CANCELLED: "stopped by the user",
 }
 

@@ -14,6 +14,7 @@ from .load_model import LoadModel
 from .model_info import ModelInfo
 from .quantize_int8 import QuantizeInt8
 from .save_model import SaveModel
+from .texts import search_words
 from .upscale_frames import UpscaleFrames
 from .upscale_image import UpscaleImage
 from .upscale_video import UpscaleVideo
@@ -35,6 +36,8 @@ _NODES: dict[str, tuple[type, str]] = {  # workflows refer to these ids for ever
 
 NODE_CLASS_MAPPINGS: dict[str, type] = {name: node for name, (node, _) in _NODES.items()}
 NODE_DISPLAY_NAME_MAPPINGS: dict[str, str] = {name: title for name, (_, title) in _NODES.items()}
+for _name, _words in search_words().items():
+    NODE_CLASS_MAPPINGS[_name].SEARCH_ALIASES = _words  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def start() -> None:

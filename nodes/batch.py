@@ -8,12 +8,16 @@ from typing import Literal
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from paragon_arch.errors import InvalidOptionError
+from paragon_engine.colour_match import Match
 from paragon_engine.pictures import Picture
 from paragon_engine.progress import Progress
 from paragon_engine.upscale import UpscaleSettings
 
+from . import host
+from .colours import matched
 from .progress import NodeProgress, Preview
 from .working import Worker
 
@@ -28,6 +32,7 @@ def upscale_batch(
     *,
     scale: int,
     mask_is: MaskUse = "transparency",
+    match: Match = "off",
     progress: NodeProgress,
 ) -> tuple[Tensor, Tensor]:
     """Upscale a batch of pictures and their masks; only one is in work at a time.
@@ -39,18 +44,19 @@ def upscale_batch(
         settings: for each picture.
         scale: the model's.
         mask_is: "transparency" fills hidden colours from their surroundings, "selection" leaves the picture alone.
+        match: how colours are taken back to the input's.
         progress: advanced by tiles.
 
     Returns:
-        ``(N, H', W', C)`` and ``(N, H', W')``, float32 on the CPU.
+        ``(N, H', W', C)`` and ``(N, H', W')`` on the CPU, in the type that ComfyUI wants.
 
     Raises:
         InvalidOptionError: the mask does not belong to the pictures.
     """
     count, height, width, channels = image.shape
     out_width, out_height = settings.output_size((width, height), scale)
-    out = torch.empty((count, out_height, out_width, channels), dtype=torch.float32)
-    out_mask = torch.zeros((count, out_height, out_width), dtype=torch.float32)
+    out = torch.empty((count, out_height, out_width, channels), dtype=host.intermediate_dtype())
+    out_mask = torch.zeros((count, out_height, out_width), dtype=out.dtype)
     progress.start(count)
     for index, picture in enumerate(_pictures(image, _fitting(mask, image))):
         part, preview = progress.part(), Preview(progress, (width * scale, height * scale), picture)
@@ -58,9 +64,9 @@ def upscale_batch(
             result = _separately(worker, picture, settings, part, preview)
         else:
             result = worker(picture, settings, part, preview.add)
+        result = matched(result, picture, match, transparent=mask_is == "transparency")
         _store(result, out[index], out_mask[index])
-        if count > 1:
-            preview.show()
+        preview.finish(out[index])
     return out, out_mask
 
 
@@ -101,12 +107,12 @@ def _store(result: Picture, image: Tensor, mask: Tensor) -> None:
 
 
 def _fitting(mask: Tensor | None, image: Tensor) -> Tensor | None:
-    """The mask as (N or 1, H, W); None where nothing is masked.
+    """The mask as (N or 1, H, W), resized to the picture; None where nothing is masked.
 
     Load Image hands on 64 x 64 zeros for a picture without transparency.
 
     Raises:
-        InvalidOptionError: its size or number is another one.
+        InvalidOptionError: its number is another one.
     """
     if mask is None:
         return None
@@ -114,8 +120,7 @@ def _fitting(mask: Tensor | None, image: Tensor) -> Tensor | None:
     if mask.shape[-2:] != image.shape[1:3]:
         if not bool(mask.any()):
             return None
-        (height, width), (rows, columns) = mask.shape[-2:], image.shape[1:3]
-        raise InvalidOptionError(f"the mask is {width} x {height} and the picture {columns} x {rows}: make them equal")
+        mask = F.interpolate(mask[:, None].float(), image.shape[1:3], mode="bilinear", antialias=True)[:, 0]
     if len(mask) not in (1, len(image)):
         raise InvalidOptionError(f"{len(mask)} masks for {len(image)} pictures: give one, or one for each")
     return mask

@@ -21,7 +21,7 @@ from .working import interruptible
 class CalibrateModel:
     """Collect the kernels of a dynamic model from pictures, so that it can be fused."""
 
-    CATEGORY = "ParagonSR"
+    CATEGORY = "ParagonSR/model"
     DESCRIPTION = (
         "Runs pictures through a model with dynamic kernels and keeps their mean, which is what the fused model uses. "
         "Only for layouts with dynamic kernels; returns a new model."

@@ -8,29 +8,34 @@ from pathlib import Path
 
 import paragon_arch
 from paragon_arch.errors import ParagonError
+from paragon_arch.files.records import printable
 from paragon_engine.describe import describe_report
 
 from . import host
+from .texts import text
 
 ROUTE = "/paragonsr/card"
 MAX_CARD = 2**20
 """Bytes of a card that are shown."""
-PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title>
+PAGE = """<!doctype html><html lang="{language}" dir="auto"><meta charset="utf-8"><title>{title}</title>
 <style>:root {{ color-scheme: light dark }} body {{ max-width: 52rem; margin: 2rem auto; padding: 0 1rem;
 font: 15px/1.5 sans-serif }} pre {{ white-space: pre-wrap; overflow-wrap: anywhere; font: 13px/1.5 monospace }}</style>
 <h1>{title}</h1>{body}</html>"""
 
 
 def page(query: Mapping[str, str]) -> tuple[int, str]:
-    """HTTP status and HTML for ``?model=NAME``, where NAME is one that the loader lists.
+    """HTTP status and HTML for ``?model=NAME&language=CODE``, where NAME is one that the loader lists.
 
     A card is a text file beside the model, of the same name with ``.md``.
     """
-    name = query.get("model", "")
-    if name not in host.model_names():
-        return 404, _html("No such model", [f"{name or 'nothing'}: not in ComfyUI's upscale models; press R there"])
-    path = Path(host.model_path(name))
-    return 200, _html(name, [_report(path), _card(path.with_suffix(".md"))])
+    name, language = query.get("model", ""), query.get("language", "en")
+    try:
+        path = Path(host.model_path(name)) if name in host.model_names() else None
+    except FileNotFoundError:  # a link to a file that is gone is listed all the same
+        path = None
+    if path is None:
+        return 404, _html(text(language, "card.missing"), [f"{name}: {text(language, 'card.refresh')}"], language)
+    return 200, _html(name, [_report(path), _card(path.with_suffix(".md"), language)], language)
 
 
 def _report(path: Path) -> str:
@@ -40,13 +45,14 @@ def _report(path: Path) -> str:
         return str(error)
 
 
-def _card(path: Path) -> str:
+def _card(path: Path, language: str) -> str:
     try:
         with path.open("rb") as file:
             return file.read(MAX_CARD).decode("utf-8", errors="replace")
     except OSError:
-        return "No card comes with this model. A text file of the same name with .md beside it would be shown here."
+        return text(language, "card.none")
 
 
-def _html(title: str, parts: list[str]) -> str:
-    return PAGE.format(title=escape(title), body="<hr>".join(f"<pre>{escape(part)}</pre>" for part in parts))
+def _html(title: str, parts: list[str], language: str) -> str:
+    body = "<hr>".join(f"<pre>{escape(part)}</pre>" for part in parts)
+    return printable(PAGE.format(title=escape(title), language=escape(language), body=body))

@@ -23,7 +23,11 @@ def describe_model(model: ImageModelDescriptor[Any]) -> str:
     return SEPARATOR.join(words.describe_model(model))
 
 
-def badge(report: Inspection) -> str:
-    """The three things to see at a glance."""
+def badge(report: Inspection) -> dict[str, Any]:
+    """The three things to see at a glance, which the front end puts into the user's language (web/js/badge.js).
+
+    ``state`` is "fused", "unfused" or, for a model in which there is nothing to fuse, "ready".
+    """
     scale = report.values["scale"].value if "scale" in report.values else report.hyperparameters.get("scale")
-    return f"{report.variant or report.layout} · {scale}x · {words.fused_state(report)}"
+    state = "fused" if report.fused else "unfused" if report.fusible else "ready"
+    return {"kind": report.variant or report.layout, "scale": scale, "state": state}

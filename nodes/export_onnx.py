@@ -19,6 +19,7 @@ from . import host
 from .contained_path import contained_path
 from .describe import SEPARATOR
 from .fuse_model import own_model
+from .onnx_packages import WRITING, require_packages
 from .progress import NodeProgress
 from .scratch import ordinary_mode, private_copy, scratch_folder, write_pictures
 
@@ -29,7 +30,7 @@ BOTH = "fp32 and fp16"
 class ExportOnnx:
     """Write a model as ONNX files, each proved equal to the model before it gets its name."""
 
-    CATEGORY = "ParagonSR"
+    CATEGORY = "ParagonSR/model"
     DESCRIPTION = (
         "Exports a ParagonSR model to ONNX, in FP32, FP16 or both. Each file is compared with the model on pictures "
         "and odd sizes; one that differs is not written."
@@ -65,6 +66,7 @@ class ExportOnnx:
             OutputExistsError: a file exists and `overwrite` is off.
             OutputError: no file passed its verification, or none can be written.
         """
+        require_packages(WRITING)
         model = own_model(upscale_model)
         target = contained_path(FOLDERS[folder](), file_name, suffix=".onnx")
         make_folder(target.parent)
@@ -99,7 +101,7 @@ def _line(item: Export) -> str:
 
 def _model_and_name() -> dict[str, tuple[Any, ...]]:
     return {
-        "upscale_model": ("UPSCALE_MODEL", {"tooltip": "A ParagonSR model; it is fused for the export."}),
+        "upscale_model": ("UPSCALE_MODEL", {"tooltip": "A ParagonSR model; it stays as it is."}),
         "file_name": (
             "STRING",
             {
@@ -112,8 +114,8 @@ def _model_and_name() -> dict[str, tuple[Any, ...]]:
             list(FOLDERS),
             {
                 "default": "models/onnx",
-                "tooltip": "models/onnx (default): Load ParagonSR ONNX finds it after a refresh (R). output: "
-                "ComfyUI's output folder, for passing the files on.",
+                "tooltip": "models/onnx (default): loaders find it after a refresh (R). output: "
+                "ComfyUI's output folder, for passing it on.",
             },
         ),
         "overwrite": (

@@ -16,7 +16,7 @@ from . import host
 class FuseModel:
     """Merge the branches that only training needs; the outputs stay the same, which is checked."""
 
-    CATEGORY = "ParagonSR"
+    CATEGORY = "ParagonSR/model"
     DESCRIPTION = (
         "Merges the branches that only training needs into single convolutions: same pictures, less work. Returns a "
         "new model and leaves the one that comes in as it is."
@@ -33,9 +33,7 @@ class FuseModel:
     def INPUT_TYPES(cls) -> host.Inputs:  # noqa: N802  (ComfyUI's name)
         """The node's widgets, in ComfyUI's form."""
         return {
-            "required": {
-                "upscale_model": ("UPSCALE_MODEL", {"tooltip": "A ParagonSR model. One that is fused passes through."})
-            },
+            "required": {"upscale_model": ("UPSCALE_MODEL", {"tooltip": "A ParagonSR model; it stays as it is."})},
             "optional": {
                 "accept_identity": (
                     "BOOLEAN",

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import importlib
 import io
-import json
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -18,8 +17,12 @@ import torch
 from PIL import Image
 from spandrel import ImageModelDescriptor
 
+from paragon_arch.files.records import recall
+
 Descriptor = TypeVar("Descriptor", bound=ImageModelDescriptor[Any])
-Inputs = dict[str, dict[str, tuple[Any, ...]]]
+Widgets = dict[str, tuple[Any, ...]]
+"""Inputs of a node by name, each with (type, options)."""
+Inputs = dict[str, Widgets]
 """What a node's INPUT_TYPES returns: "required" and "optional", each name with (type, options)."""
 
 
@@ -37,6 +40,10 @@ class Video(Protocol):
 
     def get_stream_source(self) -> str | io.BytesIO:
         """A path, or the whole file in memory."""
+        ...
+
+    def get_components(self) -> Any:
+        """Pictures, sound and frame rate; decodes the whole video where it is a file."""
         ...
 
 
@@ -125,11 +132,7 @@ def setting(name: str) -> object:
     With several users (``--multi-user``) it is the one of the user "default".
     """
     file = Path(_folder_paths().get_user_directory()) / "default" / "comfy.settings.json"
-    try:
-        stored: object = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return cast("dict[str, object]", stored).get(name) if isinstance(stored, dict) else None
+    return recall(file).get(name)
 
 
 def temporary_folder() -> Path:
@@ -142,6 +145,12 @@ def temporary_folder() -> Path:
 def device() -> torch.device:
     """Where ComfyUI runs models."""
     return _management().get_torch_device()
+
+
+def intermediate_dtype() -> torch.dtype:
+    """What pictures travel in between nodes: float32, or what newer cores are told by ``--fp16-intermediates``."""
+    ask: Callable[[], torch.dtype] | None = getattr(_management(), "intermediate_dtype", None)
+    return torch.float32 if ask is None else ask()
 
 
 def make_room(size: int) -> None:
@@ -162,6 +171,12 @@ def raise_if_interrupted() -> None:
 def progress_bar(total: int) -> ProgressBar:
     """A new bar on the node that runs at the moment."""
     return cast(ProgressBar, importlib.import_module("comfy.utils").ProgressBar(total))
+
+
+def is_encoded(video: Video) -> bool:
+    """Whether a video is a file already; else it is pictures and sound, which asking for a stream would compress."""
+    general: Any = importlib.import_module("comfy_api.input").VideoInput
+    return getattr(type(video), "get_stream_source", None) is not general.get_stream_source
 
 
 def video_from_file(path: Path) -> Video:

@@ -9,6 +9,7 @@ from paragon_engine.backends.graph_file import GRAPH_BACKENDS, OpenedGraph, open
 
 from . import host
 from .describe import SEPARATOR
+from .onnx_packages import READING, hints, require_packages
 
 NO_FILES = "no .onnx files in models/onnx"
 
@@ -16,7 +17,7 @@ NO_FILES = "no .onnx files in models/onnx"
 class LoadGraph:
     """Choose an ONNX file and what runs it."""
 
-    CATEGORY = "ParagonSR"
+    CATEGORY = "ParagonSR/model"
     DESCRIPTION = (
         "Loads an upscale model that was exported to ONNX, by Export ONNX (ParagonSR) or by other programs, and runs "
         "it with ONNX Runtime (CPU, CUDA, TensorRT, DirectML) or OpenVINO."
@@ -25,7 +26,7 @@ class LoadGraph:
     RETURN_TYPES = ("UPSCALE_MODEL", "STRING")
     RETURN_NAMES = ("upscale_model", "info")
     OUTPUT_TOOLTIPS = (
-        "The model, for any node that upscales with a model, core's own included.",
+        "The model, for any node that upscales with a model, ComfyUI's own included.",
         "What runs the file, and why something else does not. Connect it to Preview Any to read it.",
     )
 
@@ -36,7 +37,7 @@ class LoadGraph:
             "required": {
                 "model_name": (
                     host.graph_names() or [NO_FILES],
-                    {"tooltip": "A .onnx file in models/onnx with open height and width."},
+                    {"tooltip": "A .onnx file in models/onnx with open height and width. After adding one press R."},
                 ),
                 "provider": (
                     ["auto", *GRAPH_BACKENDS],
@@ -57,15 +58,17 @@ class LoadGraph:
         return host.stamp(Path(host.graph_path(model_name)))
 
     def load(self, model_name: str, provider: str) -> tuple[Any, str]:
-        """Return (descriptor, text); errors are those of `open_graph`."""
+        """Return (descriptor, text); errors are those of `open_graph` and `require_packages`."""
+        require_packages(READING, provider)
         opened = open_graph(host.graph_path(model_name), provider, device=host.device())
-        return host.as_upscale_model(opened.model), _described(model_name, opened)
+        return host.as_upscale_model(opened.model), _described(model_name, opened, hints(provider))
 
 
-def _described(name: str, opened: OpenedGraph) -> str:
+def _described(name: str, opened: OpenedGraph, hints: list[str]) -> str:
     lines = [
         f"{name}: scale {opened.model.scale}, run by {opened.backend}",
         *(f"note: {note}" for note in opened.notes),
+        *hints,
         *(f"{key}: {value}" for key, value in sorted(opened.properties.items())),
     ]
     return SEPARATOR.join(lines)

@@ -13,7 +13,7 @@ from .describe import describe_model
 class ModelInfo:
     """Say what a model is."""
 
-    CATEGORY = "ParagonSR"
+    CATEGORY = "ParagonSR/model"
     DESCRIPTION = "Says what a model is: layout, variant, scale, alpha, fused or not, and where each value came from."
     FUNCTION = "describe"
     RETURN_TYPES = ("STRING",)

@@ -20,6 +20,8 @@ PREVIEW = 512
 """Longest side of a preview in pixels."""
 INTERVAL = 0.5
 """Seconds between previews."""
+LARGEST_JPEG = 65535
+"""Pixels along a side."""
 DIMMED = 0.4
 """Brightness of what is not done yet."""
 
@@ -79,6 +81,13 @@ class Preview:
         """Send what is done to the node."""
         self._shown = time.monotonic()
         self._progress.show_picture(self._canvas.copy())
+
+    def finish(self, result: Tensor) -> None:
+        """Leave the result on the node, (H, W, C), as large as it is: ComfyUI writes the size of the picture below."""
+        if max(result.shape[:2]) <= LARGEST_JPEG:
+            self._progress.show_picture(_image(result[..., :3].float().numpy()))
+        else:
+            self.show()
 
     def _to(self, position: int) -> int:
         return round(position * self._factor)

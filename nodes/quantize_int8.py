@@ -16,6 +16,7 @@ from .contained_path import contained_path
 from .describe import SEPARATOR
 from .export_onnx import FOLDERS
 from .fuse_model import own_model
+from .onnx_packages import WRITING, require_packages
 from .progress import NodeProgress
 from .scratch import ordinary_mode, private_copy, scratch_folder, write_pictures
 
@@ -23,7 +24,7 @@ from .scratch import ordinary_mode, private_copy, scratch_folder, write_pictures
 class QuantizeInt8:
     """Write a model as an INT8 ONNX file, if it keeps its quality."""
 
-    CATEGORY = "ParagonSR"
+    CATEGORY = "ParagonSR/model"
     DESCRIPTION = (
         "Quantises a ParagonSR model to INT8 with pictures of yours, leaves in higher precision what loses too much, "
         "and measures loss and speed. A file that loses more than the target is not written."
@@ -61,6 +62,7 @@ class QuantizeInt8:
             OutputExistsError: the file exists and `overwrite` is off.
             OutputError: the model cannot be exported.
         """
+        require_packages(WRITING)
         model = own_model(upscale_model)
         path = contained_path(FOLDERS[folder](), file_name, suffix=".onnx")
         make_folder(path.parent)
@@ -94,16 +96,16 @@ def _inputs() -> dict[str, tuple[Any, ...]]:
             "STRING",
             {
                 "default": "paragonsr_model_int8",
-                "tooltip": "Name of the file; .onnx is added. A sub-folder may stand in front (mine/model). Paths that "
-                "lead out of the folder are refused.",
+                "tooltip": "Name of the file; its ending is added. A sub-folder may stand in front (mine/model). "
+                "Paths that lead out of the folder are refused.",
             },
         ),
         "folder": (
             list(FOLDERS),
             {
                 "default": "models/onnx",
-                "tooltip": "models/onnx (default): Load ParagonSR ONNX finds it after a refresh (R). output: "
-                "ComfyUI's output folder, for passing the file on.",
+                "tooltip": "models/onnx (default): loaders find it after a refresh (R). output: "
+                "ComfyUI's output folder, for passing it on.",
             },
         ),
         "overwrite": (

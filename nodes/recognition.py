@@ -6,10 +6,11 @@ import json
 from collections.abc import Mapping
 
 import paragon_arch
-from paragon_arch.errors import ParagonError
+from paragon_arch.errors import InvalidOptionError, ParagonError
 
 from . import host
 from .describe import badge, describe
+from .load_model import AUTO, overrides
 
 ROUTE = "/paragonsr/recognised"
 
@@ -17,16 +18,24 @@ ROUTE = "/paragonsr/recognised"
 def answer(query: Mapping[str, str]) -> tuple[int, str]:
     """HTTP status and JSON for ``?model=NAME&scale=INT&alpha=FLOAT``, with the values of the loader's widgets.
 
-    ``badge`` is the line to show, ``details`` the text of its tooltip: where each value came from, or what is wrong.
+    ``state`` is one of `badge` or says what is wrong: "missing", "invalid" or "unusable". ``details`` is the text of
+    the badge's tooltip: where each value came from, or the error.
     """
     name = query.get("model", "")
     if name not in host.model_names():
-        return 404, json.dumps({"badge": "no such model", "details": "press R to read the list of models again"})
+        return _wrong(404, "missing", f"{name or 'nothing'}: press R to read the list of models again")
     try:
-        scale, alpha = int(query.get("scale", 0)), float(query.get("alpha", -1))
-        report = paragon_arch.inspect(host.model_path(name), scale=scale or None, alpha=None if alpha < 0 else alpha)
-    except ValueError as error:
-        return 400, json.dumps({"badge": "not a number", "details": str(error)})
+        scale, alpha = overrides(query.get("scale", AUTO), query.get("alpha", AUTO))
+    except InvalidOptionError as error:
+        return _wrong(400, "invalid", str(error))
+    try:
+        report = paragon_arch.inspect(host.model_path(name), scale=scale, alpha=alpha)
+    except FileNotFoundError:  # a link to a file that is gone is listed all the same
+        return _wrong(404, "missing", f"{name}: the file is gone, or is a link to one that is")
     except ParagonError as error:
-        return 200, json.dumps({"badge": "cannot be used", "details": str(error)})
-    return 200, json.dumps({"badge": badge(report), "details": describe(report)})
+        return _wrong(200, "unusable", str(error))
+    return 200, json.dumps({**badge(report), "details": describe(report)})
+
+
+def _wrong(status: int, state: str, details: str) -> tuple[int, str]:
+    return status, json.dumps({"state": state, "details": details})

@@ -19,7 +19,7 @@ FOLDERS = {"models/upscale_models": host.models_folder, "output": host.output_fo
 class SaveModel:
     """Write a model as safetensors, with everything that a loader must know."""
 
-    CATEGORY = "ParagonSR"
+    CATEGORY = "ParagonSR/model"
     DESCRIPTION = (
         "Saves a ParagonSR model as safetensors, with the values that its tensors do not tell (scale, alpha), so that "
         "nothing has to be guessed when it is loaded."
@@ -35,12 +35,12 @@ class SaveModel:
         """The node's widgets, in ComfyUI's form."""
         return {
             "required": {
-                "upscale_model": ("UPSCALE_MODEL", {"tooltip": "A ParagonSR model, fused or not."}),
+                "upscale_model": ("UPSCALE_MODEL", {"tooltip": "A ParagonSR model; it stays as it is."}),
                 "file_name": (
                     "STRING",
                     {
                         "default": "paragonsr_model",
-                        "tooltip": "Name of the file; .safetensors is added. A sub-folder may stand in front "
+                        "tooltip": "Name of the file; its ending is added. A sub-folder may stand in front "
                         "(mine/model). Paths that lead out of the folder are refused.",
                     },
                 ),
@@ -49,7 +49,7 @@ class SaveModel:
                     {
                         "default": "models/upscale_models",
                         "tooltip": "models/upscale_models (default): loaders find it after a refresh (R). "
-                        "output: ComfyUI's output folder, for passing the file on.",
+                        "output: ComfyUI's output folder, for passing it on.",
                     },
                 ),
                 "overwrite": (

@@ -8,28 +8,22 @@ import torch
 from spandrel import ImageModelDescriptor
 from torch import Tensor
 
+from paragon_engine.colour_match import Match, match_colours
 from paragon_engine.progress import log
 from paragon_engine.video import FrameSettings, FrameUpscaler, has_feedback
 
 from . import host
+from .colours import match_widget
 from .progress import NodeProgress, Preview
-from .upscaling import (
-    FollowsPrecisionSetting,
-    Resize,
-    Size,
-    make_worker,
-    model_input,
-    size_widgets,
-    speed_widgets,
-    tiles,
-)
+from .sizes import Size, limit_widget, resize_widget, size_widgets
+from .upscaling import FollowsPrecisionSetting, make_worker, model_input, speed_widgets, tiles
 from .working import Choice, Model, interruptible
 
 
 class UpscaleFrames(FollowsPrecisionSetting):
     """Upscale the frames of a video that is an IMAGE batch, each in the light of those before it."""
 
-    CATEGORY = "ParagonSR"
+    CATEGORY = "ParagonSR/video"
     DESCRIPTION = (
         "Upscales the frames of a video in their order, with temporal feedback where the model's layout has it. For "
         "long videos take Upscale Video (ParagonSR), which does not hold all frames in memory."
@@ -46,50 +40,50 @@ class UpscaleFrames(FollowsPrecisionSetting):
             **model_input(),
             "images": ("IMAGE", {"tooltip": "Frames in the order of the video."}),
         }
-        return {"required": {**inputs, **size_widgets(), **speed_widgets(), **feedback_widget()}}
+        widgets = {**size_widgets(), **speed_widgets(), **feedback_widget(), **match_widget(), **limit_widget()}
+        return {"required": {**inputs, **resize_widget()}, "optional": widgets}
 
     def upscale(
         self,
         upscale_model: ImageModelDescriptor[Any],
         images: Tensor,
-        resize: Resize,
-        factor: float,
-        width: int,
-        height: int,
-        tile: str,
-        precision: Choice,
-        feedback: float,
+        resize: str,
+        tile: str = "auto",
+        precision: Choice = "auto",
+        feedback: float = 0.0,
+        colour_match: Match = "off",
+        **size: Any,
     ) -> tuple[Tensor]:
-        """Return the frames; the model that came in stays as and where it is.
+        """Return the frames; the model that came in stays as and where it is. ``size`` are the fields of `Size`.
 
         Raises:
             InvalidOptionError: a value makes no sense for this model or these frames.
             MemoryError: not even the smallest tile fits.
         """
-        size = (images.shape[2], images.shape[1])
         plain = tiles(upscale_model, images, tile)
-        sized = Size(resize, factor, width, height).applied(plain, size)
+        sized = Size(resize, **size).applied(plain, (images.shape[2], images.shape[1]), upscale_model.scale)
         wanted = FrameSettings(sized, feedback=usable_feedback(upscale_model, feedback))
         try:
             upscaler = FrameUpscaler(make_worker(upscale_model, images, plain.tile, precision).model, wanted)
-            return (_upscaled(upscaler, images, NodeProgress()),)
+            return (_upscaled(upscaler, images, NodeProgress(), colour_match),)
         finally:
             host.release_memory()
 
 
-def _upscaled(upscaler: FrameUpscaler, images: Tensor, progress: NodeProgress) -> Tensor:
+def _upscaled(upscaler: FrameUpscaler, images: Tensor, progress: NodeProgress, match: Match) -> Tensor:
     width, height = upscaler.output_size((images.shape[2], images.shape[1]))
-    out = torch.empty((len(images), height, width, 3))
+    out = torch.empty((len(images), height, width, 3), dtype=host.intermediate_dtype())
     preview = Preview(progress, (width, height))
     progress.start(len(images))
     with interruptible():
         for index, image in enumerate(images):
             frame = image[None, ..., :3].movedim(-1, 1).detach().cpu().float().clamp(0, 1).contiguous()
-            result = upscaler(frame, progress=progress.part())[0]
+            result = match_colours(upscaler(frame, progress=progress.part()), frame, match)[0]
             out[index] = result.movedim(0, -1)
             progress.done = index + 1
             progress.show()
             preview.add(result, 0, 0)
+    preview.finish(out[-1])
     return out
 
 

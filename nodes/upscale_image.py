@@ -7,19 +7,14 @@ from typing import Any
 from spandrel import ImageModelDescriptor
 from torch import Tensor
 
+from paragon_engine.colour_match import Match
+
 from . import host
 from .batch import MaskUse, upscale_batch
+from .colours import match_widget
 from .progress import NodeProgress
-from .upscaling import (
-    FollowsPrecisionSetting,
-    Resize,
-    Size,
-    make_worker,
-    model_input,
-    size_widgets,
-    speed_widgets,
-    tiles,
-)
+from .sizes import Size, limit_widget, resize_widget, size_widgets
+from .upscaling import FollowsPrecisionSetting, make_worker, model_input, speed_widgets, tiles
 from .working import Choice
 
 
@@ -28,8 +23,8 @@ class UpscaleImage(FollowsPrecisionSetting):
 
     CATEGORY = "ParagonSR"
     DESCRIPTION = (
-        "Upscales pictures with an upscale model: in tiles where memory is short, to the model's scale, a factor or a "
-        "size in pixels, with or without a mask."
+        "Makes pictures larger and sharper with an upscale model: to the model's scale, a factor, a size in pixels or "
+        "that of a screen; in tiles where memory is short; with or without transparency."
     )
     FUNCTION = "upscale"
     RETURN_TYPES = ("IMAGE", "MASK")
@@ -42,33 +37,40 @@ class UpscaleImage(FollowsPrecisionSetting):
     @classmethod
     def INPUT_TYPES(cls) -> host.Inputs:  # noqa: N802  (ComfyUI's name)
         """The node's widgets, in ComfyUI's form."""
-        return {"required": {**_inputs(), **size_widgets(), **speed_widgets()}, "optional": _mask_widgets()}
+        optional = {**size_widgets(), **speed_widgets(), **_mask_widgets(), **match_widget(), **limit_widget()}
+        return {"required": {**_inputs(), **resize_widget()}, "optional": optional}
 
     def upscale(
         self,
         upscale_model: ImageModelDescriptor[Any],
         image: Tensor,
-        resize: Resize,
-        factor: float,
-        width: int,
-        height: int,
-        tile: str,
-        precision: Choice,
+        resize: str,
+        tile: str = "auto",
+        precision: Choice = "auto",
         mask: Tensor | None = None,
         mask_is: MaskUse = "transparency",
+        colour_match: Match = "off",
+        **size: Any,
     ) -> tuple[Tensor, Tensor]:
-        """Return (pictures, masks); the model that came in stays as and where it is.
+        """Return (pictures, masks); the model that came in stays as and where it is. ``size`` are the fields of `Size`.
 
         Raises:
             InvalidOptionError: a value makes no sense for this model or picture.
             MemoryError: not even the smallest tile fits.
         """
         plain = tiles(upscale_model, image, tile)
-        sized = Size(resize, factor, width, height).applied(plain, (image.shape[2], image.shape[1]))
+        sized = Size(resize, **size).applied(plain, (image.shape[2], image.shape[1]), upscale_model.scale)
         try:
             worker = make_worker(upscale_model, image, plain.tile, precision)
             return upscale_batch(
-                worker, image, mask, sized, scale=upscale_model.scale, mask_is=mask_is, progress=NodeProgress()
+                worker,
+                image,
+                mask,
+                sized,
+                scale=upscale_model.scale,
+                mask_is=mask_is,
+                match=colour_match,
+                progress=NodeProgress(),
             )
         finally:
             host.release_memory()
@@ -85,7 +87,10 @@ def _mask_widgets() -> dict[str, tuple[Any, ...]]:
     return {
         "mask": (
             "MASK",
-            {"tooltip": "Upscaled along with the picture. From Load Image it is the transparency: 1 is transparent."},
+            {
+                "tooltip": "Upscaled along with the picture; one of another size is resized to it first. From Load "
+                "Image it is the transparency: 1 is transparent."
+            },
         ),
         "mask_is": (
             ["transparency", "selection"],

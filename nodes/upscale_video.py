@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import shutil
-from collections.abc import Generator
-from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -18,18 +13,10 @@ from paragon_engine.video.encode import CODECS
 
 from . import host
 from .progress import NodeProgress
-from .scratch import scratch_folder
+from .sizes import Size, limit_widget, resize_widget, size_widgets
 from .upscale_frames import feedback_widget, usable_feedback
-from .upscaling import (
-    FollowsPrecisionSetting,
-    Resize,
-    Size,
-    make_worker,
-    model_input,
-    size_widgets,
-    speed_widgets,
-    tiles,
-)
+from .upscaling import FollowsPrecisionSetting, make_worker, model_input, speed_widgets, tiles
+from .video_input import Source, as_source, target_for
 from .working import Choice, interruptible
 
 CONTAINERS = ("mp4", "mkv", "mov", "webm")
@@ -40,9 +27,9 @@ SEGMENT = 120
 class UpscaleVideo(FollowsPrecisionSetting):
     """Upscale a video frame by frame, with its sound, in constant memory."""
 
-    CATEGORY = "ParagonSR"
+    CATEGORY = "ParagonSR/video"
     DESCRIPTION = (
-        "Upscales a video of any length in constant memory: frames are read, enlarged and written one after the "
+        "Makes a video of any length larger in constant memory: frames are read, upscaled and written one after the "
         "other, sound and timing are kept. What was done survives a cancel: the next run goes on from there."
     )
     FUNCTION = "upscale"
@@ -55,27 +42,27 @@ class UpscaleVideo(FollowsPrecisionSetting):
         """The node's widgets, in ComfyUI's form."""
         inputs = {
             **model_input(),
-            "video": ("VIDEO", {"tooltip": "From Load Video. Its sound is kept."}),
+            "video": ("VIDEO", {"tooltip": "From Load Video, Trim Video or Create Video. Its sound is kept."}),
         }
-        widgets = {**size_widgets(), **speed_widgets(), **feedback_widget(), **_encoding_widgets()}
-        return {"required": {**inputs, **widgets}}
+        widgets = {**size_widgets(), **speed_widgets(), **feedback_widget(), **_encoding_widgets(), **limit_widget()}
+        return {"required": {**inputs, **resize_widget()}, "optional": widgets}
 
     def upscale(
         self,
         upscale_model: ImageModelDescriptor[Any],
         video: host.Video,
-        resize: Resize,
-        factor: float,
-        width: int,
-        height: int,
-        tile: str,
-        precision: Choice,
-        feedback: float,
-        container: str,
-        codec: str,
-        quality: int,
+        resize: str,
+        tile: str = "auto",
+        precision: Choice = "auto",
+        feedback: float = 0.0,
+        container: str = "mp4",
+        codec: str = "auto",
+        quality: int = -1,
+        **size: Any,
     ) -> tuple[host.Video]:
         """Return the video, which lies in ComfyUI's temporary folder; the model stays as and where it is.
+
+        ``size`` are the fields of `Size`.
 
         Raises:
             ImageError: the video cannot be read.
@@ -85,43 +72,29 @@ class UpscaleVideo(FollowsPrecisionSetting):
         """
         if container not in CONTAINERS:  # a link may bring any text
             raise InvalidOptionError(f"container {container!r} is unknown: choose {', '.join(CONTAINERS)}")
-        with _as_file(video) as source:
-            info = probe(source)
+        with as_source(video, container) as source:
+            info = probe(source.path)
             frame = torch.empty(1, info.height, info.width, 3, device="meta")
             plain = tiles(upscale_model, frame, tile)
-            sized = Size(resize, factor, width, height).applied(plain, (info.width, info.height))
+            sized = Size(resize, **size).applied(plain, (info.width, info.height), upscale_model.scale)
             frames = FrameSettings(sized, feedback=usable_feedback(upscale_model, feedback))
-            encode = EncodeOptions(codec=codec, crf=None if quality < 0 else quality)
-            wanted = VideoSettings(frames, encode, subtitles=False, segment=SEGMENT)
-            target = _target(source, wanted, container)
+            encode = EncodeOptions(
+                codec=_codec(codec, source, container), crf=None if quality < 0 else quality, yuv=source.yuv
+            )
+            wanted = VideoSettings(frames, encode, subtitles=False, window=source.window, segment=SEGMENT)
+            target = target_for(source, wanted, container)
             try:
                 model = make_worker(upscale_model, frame, plain.tile, precision).model
                 with interruptible():
-                    upscale_video(model, source, target, wanted, overwrite=True, progress=NodeProgress())
+                    upscale_video(model, source.path, target, wanted, overwrite=True, progress=NodeProgress())
             finally:
                 host.release_memory()
         return (host.video_from_file(target),)
 
 
-@contextmanager
-def _as_file(video: host.Video) -> Generator[Path]:
-    """The video as a file; one that is in memory only is written to the temporary folder meanwhile."""
-    source = video.get_stream_source()
-    if isinstance(source, str):
-        yield Path(source)
-        return
-    with scratch_folder() as folder:
-        path = folder / "video"
-        with path.open("wb") as file:
-            shutil.copyfileobj(source, file)
-        yield path
-
-
-def _target(source: Path, wanted: VideoSettings, container: str) -> Path:
-    """The same name for the same work, so that a run goes on where an earlier one was cancelled."""
-    stamp = host.stamp(source)
-    name = hashlib.sha256(f"{source}{stamp}{wanted}".encode()).hexdigest()[:16]
-    return host.temporary_folder() / f"paragonsr_{name}.{container}"
+def _codec(chosen: str, source: Source, container: str) -> str:
+    """Pictures of Create Video have no codec of their own that "auto" could go on with."""
+    return "h264" if chosen == "auto" and source.yuv is not None and container != "webm" else chosen
 
 
 def _encoding_widgets() -> dict[str, tuple[Any, ...]]:
@@ -130,16 +103,16 @@ def _encoding_widgets() -> dict[str, tuple[Any, ...]]:
             list(CONTAINERS),
             {
                 "default": "mp4",
-                "tooltip": "Kind of file. mp4 (default) plays everywhere; mkv holds every kind of sound; webm takes "
-                "vp9 and av1 only.",
+                "tooltip": "Kind of file. mp4 (default) plays nearly everywhere; mkv holds every kind of sound; webm "
+                "takes vp9 and av1 only. Set Save Video to the same kind: its auto makes mp4 of it in older ComfyUI.",
             },
         ),
         "codec": (
             ["auto", *CODECS],
             {
                 "default": "auto",
-                "tooltip": "auto (default): the input's where possible, else h264, or vp9 in a webm file. hevc and av1 "
-                "are smaller and slower to make. ffv1 is lossless and large.",
+                "tooltip": "auto (default): the input's where players expect it in that kind of file, else h264; in "
+                "webm vp9. hevc and av1 are smaller and slower to make. ffv1 (mkv) is lossless and large.",
             },
         ),
         "quality": (

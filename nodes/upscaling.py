@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Any, Literal
-
 from torch import Tensor
 
-from paragon_arch.errors import InvalidOptionError
 from paragon_engine.backends.graph_file import GraphNetwork
 from paragon_engine.tiling import AUTO_TILE, TileSize, Tiling, can_tile_exactly, memory_needed
 from paragon_engine.upscale import UpscaleSettings
@@ -15,37 +11,7 @@ from paragon_engine.upscale import UpscaleSettings
 from . import host, settings
 from .working import Choice, Model, Worker, precisions
 
-Resize = Literal["model scale", "factor", "pixels"]
 TILES = ("auto", "untiled", "128", "192", "256", "384", "512", "768", "1024", "1536", "2048")
-LARGEST = 32768
-
-
-@dataclass(frozen=True)
-class Size:
-    """How large the output is to be."""
-
-    resize: Resize
-    factor: float
-    width: int
-    height: int
-
-    def applied(self, plain: UpscaleSettings, size: tuple[int, int]) -> UpscaleSettings:
-        """The engine's settings with the output's size, for an input of (width, height).
-
-        Raises:
-            InvalidOptionError: "pixels" without width and height.
-        """
-        if self.resize == "factor":
-            return replace(plain, outscale=self.factor)
-        if self.resize == "pixels":
-            return replace(plain, size=self._pixels(size))
-        return plain
-
-    def _pixels(self, size: tuple[int, int]) -> tuple[int, int]:
-        if not (self.width or self.height):
-            raise InvalidOptionError("resize is 'pixels', but width and height are both 0: give one of them, or both")
-        width = self.width or max(1, round(size[0] * self.height / size[1]))
-        return width, self.height or max(1, round(size[1] * self.width / size[0]))
 
 
 class FollowsPrecisionSetting:
@@ -84,7 +50,7 @@ def _planes(image: Tensor) -> Tensor:
     return image[:1, ..., :3].movedim(-1, 1)
 
 
-def model_input() -> dict[str, tuple[Any, ...]]:
+def model_input() -> host.Widgets:
     """Of the model, which may be of any family."""
     return {
         "upscale_model": (
@@ -94,48 +60,7 @@ def model_input() -> dict[str, tuple[Any, ...]]:
     }
 
 
-def size_widgets() -> dict[str, tuple[Any, ...]]:
-    """Of the output's size, which `Size` takes."""
-    pixels = {"default": 0, "min": 0, "max": LARGEST}
-    return {
-        "resize": (
-            ["model scale", "factor", "pixels"],
-            {
-                "default": "model scale",
-                "tooltip": "Size of the output. model scale (default): what the model was made for, and the sharpest. "
-                "factor and pixels: the model's result is resized to the wish by a Lanczos filter.",
-            },
-        ),
-        "factor": (
-            "FLOAT",
-            {
-                "default": 2.0,
-                "min": 0.1,
-                "max": 16.0,
-                "step": 0.1,
-                "tooltip": "Output size relative to the input (default 2); only used with resize: factor. Beyond the "
-                "model's scale nothing gets sharper, only larger.",
-            },
-        ),
-        "width": (
-            "INT",
-            {
-                **pixels,
-                "tooltip": "Output width; only used with resize: pixels. 0 (default): from the height, in proportion.",
-            },
-        ),
-        "height": (
-            "INT",
-            {
-                **pixels,
-                "tooltip": "Output height; only used with resize: pixels. 0 (default): from the width, in proportion. "
-                "With both given the picture may be stretched.",
-            },
-        ),
-    }
-
-
-def speed_widgets() -> dict[str, tuple[Any, ...]]:
+def speed_widgets() -> host.Widgets:
     """Tile and precision, which `tiles` and `make_worker` take."""
     return {
         "tile": (

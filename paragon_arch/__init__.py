@@ -5,7 +5,8 @@
     model = paragon_arch.load("2x_model.safetensors")     # a spandrel ImageModelDescriptor
     fused = paragon_arch.fuse(model)
 
-The architectures are by Philip Hofmann. Importing this package is cheap; torch is loaded on first use.
+The architectures are by Philip Hofmann. Importing this package is cheap: torch is loaded on first use, and spandrel
+where a descriptor is asked for.
 """
 
 from __future__ import annotations
@@ -16,19 +17,22 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from .api import fuse, inspect, load, save
+    from .api import fuse, inspect, load, open_model, save
     from .errors import ParagonError, ParagonWarning
     from .inspection import Inspection
+    from .model import FamilyModel
     from .resolve import Resolved
     from .spandrel_support import ParagonModelDescriptor, register
 
 _HOMES = {
     "load": "api",
+    "open_model": "api",
     "fuse": "api",
     "inspect": "api",
     "save": "api",
     "register": "spandrel_support",
     "ParagonModelDescriptor": "spandrel_support",
+    "FamilyModel": "model",
     "Inspection": "inspection",
     "Resolved": "resolve",
     "ParagonError": "errors",
@@ -36,6 +40,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "FamilyModel",
     "Inspection",
     "ParagonError",
     "ParagonModelDescriptor",
@@ -45,6 +50,7 @@ __all__ = [
     "fuse",
     "inspect",
     "load",
+    "open_model",
     "register",
     "save",
 ]

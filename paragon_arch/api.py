@@ -1,4 +1,4 @@
-"""The public functions of the package."""
+"""The public functions of the package. Only what returns a spandrel descriptor imports spandrel."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 import warnings
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from torch import Tensor, nn
 
@@ -17,13 +17,16 @@ from .fusion import Fusion, fuse_network
 from .inspection import Inspection
 from .layouts import identify
 from .loading import Opened, Source, TrackedFlags, open_checkpoint
+from .model import FamilyModel
 from .networks.base import SRNetwork
 from .resolve import OPTIONS
-from .spandrel_support import ParagonModelDescriptor
+
+if TYPE_CHECKING:
+    from .spandrel_support import ParagonModelDescriptor
 
 logger = logging.getLogger("paragonsr")
 
-Model = TypeVar("Model", ParagonModelDescriptor, nn.Module)
+Model = TypeVar("Model", "ParagonModelDescriptor", FamilyModel, nn.Module)
 
 
 def load(
@@ -55,11 +58,31 @@ def load(
         AmbiguousValueError: the scale is stored nowhere and measuring it was inconclusive.
         InvalidOptionError: a given value is out of range or contradicts the tensors.
     """
-    overrides = _overrides(scale, alpha, window_size, use_norm, attention)
-    descriptor = ParagonModelDescriptor(open_checkpoint(source, overrides, tracked_flags=tracked))
-    for problem in descriptor.report.problems:
-        warnings.warn(f"{descriptor.report.name}: {problem}", ParagonWarning, stacklevel=2)
-    return descriptor
+    from .spandrel_support import ParagonModelDescriptor
+
+    return ParagonModelDescriptor(_opened(source, _overrides(scale, alpha, window_size, use_norm, attention), tracked))
+
+
+def open_model(
+    source: Source,
+    *,
+    scale: int | None = None,
+    alpha: float | None = None,
+    window_size: int | None = None,
+    use_norm: bool | None = None,
+    attention: str | None = None,
+    tracked: TrackedFlags = "repair",
+) -> FamilyModel:
+    """As `load`, for programs of this project: without spandrel, whose import takes longer than torch's."""
+    return FamilyModel(_opened(source, _overrides(scale, alpha, window_size, use_norm, attention), tracked))
+
+
+def _opened(source: Source, overrides: Mapping[str, object], tracked: TrackedFlags) -> Opened:
+    """Open a checkpoint; its problems are warnings of whoever called the public function."""
+    opened = open_checkpoint(source, overrides, tracked_flags=tracked)
+    for problem in opened.report.problems:
+        warnings.warn(f"{opened.report.name}: {problem}", ParagonWarning, stacklevel=3)
+    return opened
 
 
 def inspect(
@@ -81,7 +104,7 @@ def fuse(model: Model, *, accept_identity: bool = False) -> Model:
     """Fuse the training-time branches of a model into single convolutions.
 
     Args:
-        model: a descriptor from `load`, or a network; left as it is.
+        model: from `load` or `open_model`, or a network; left as it is.
         accept_identity: fuse dynamic kernels that were never tracked as identity kernels.
 
     Returns:
@@ -98,7 +121,7 @@ def fuse_verbosely(model: Model, *, accept_identity: bool = False) -> tuple[Mode
     """As `fuse`, and also return what was done."""
     fusion = fuse_network(network_of(model), accept_identity=accept_identity)
     logger.info("%s", fusion.message)
-    if not isinstance(model, ParagonModelDescriptor):
+    if isinstance(model, nn.Module):
         return fusion.network, fusion  # pyright: ignore[reportReturnType] - a network comes back for a network
     network = fusion.network
     report = replace(
@@ -107,11 +130,11 @@ def fuse_verbosely(model: Model, *, accept_identity: bool = False) -> tuple[Mode
         hyperparameters=network.hyperparameters,
         parameters=sum(parameter.numel() for parameter in network.parameters()),
     )
-    return ParagonModelDescriptor(Opened(network, model.layout, report)), fusion
+    return type(model)(Opened(network, model.layout, report)), fusion
 
 
 def save(
-    model: ParagonModelDescriptor | nn.Module,
+    model: ParagonModelDescriptor | FamilyModel | nn.Module,
     path: str | os.PathLike[str],
     *,
     overwrite: bool = False,
@@ -121,7 +144,7 @@ def save(
     """Save a model as safetensors in the family's own key format, with everything a loader must know.
 
     Args:
-        model: a descriptor or a network of the family.
+        model: from `load` or `open_model`, or a network of the family.
         path: ends in ``.safetensors``.
         overwrite: replace an existing file (otherwise `OutputExistsError`).
         hint_tensors: also store the values that shapes do not prove as small tensors, for loaders that cannot see

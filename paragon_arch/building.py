@@ -11,7 +11,10 @@ from .errors import StateMismatchError
 from .layouts.base import Hyper, Layout
 from .networks.base import SRNetwork, structure_only
 
-_MAX_BLOCKS = 4096
+_MAX_REPEATS = 256
+"""Blocks of a network; the largest of the family has 144."""
+_TENSORS = 4
+"""The fewest that a block has."""
 
 
 def build(layout: Layout, hyper: Hyper, state: Mapping[str, Tensor], where: str) -> SRNetwork:
@@ -23,8 +26,11 @@ def build(layout: Layout, hyper: Hyper, state: Mapping[str, Tensor], where: str)
     Raises:
         StateMismatchError: tensors are missing, unexpected, misshapen or of a wrong kind; nothing was allocated.
     """
-    if hyper.get("num_groups", 1) * hyper.get("num_blocks", 1) > min(_MAX_BLOCKS, len(state)):
-        raise StateMismatchError(f"{where}: its block numbers do not count up from 0; the file is damaged")
+    repeats = hyper.get("num_groups", 1) * hyper.get("num_blocks", 1) + hyper.get("hr_blocks", 0)
+    if repeats > min(_MAX_REPEATS, len(state) // _TENSORS):
+        raise StateMismatchError(
+            f"{where}: its block numbers do not count up from 0, or are too many; the file is damaged"
+        )
     try:
         with structure_only():  # shapes only: a lying header cannot make us allocate
             network = layout.network(**hyper)
@@ -32,13 +38,22 @@ def build(layout: Layout, hyper: Hyper, state: Mapping[str, Tensor], where: str)
         raise StateMismatchError(f"{where}: no {layout.id} model has such sizes ({error})") from error
     expected = network.state_dict()
     _compare(layout, expected, state, where)
-    network.load_state_dict({key: _copied(state[key]) for key in expected}, assign=True)
+    network.load_state_dict({key: _copied(state[key], expected[key]) for key in expected}, assign=True)
     return network.eval().requires_grad_(False)
 
 
-def _copied(tensor: Tensor) -> Tensor:
-    dtype = torch.float32 if tensor.is_floating_point() else tensor.dtype
+def _copied(tensor: Tensor, wanted: Tensor) -> Tensor:
+    dtype = torch.float32 if wanted.is_floating_point() else wanted.dtype
     return tensor.detach().to("cpu", dtype, copy=True).contiguous()
+
+
+def _serves_as(tensor: Tensor, wanted: Tensor) -> bool:
+    """Whether values mean the same in the wanted type: converters make numbers of a whole file half precision."""
+    if wanted.dtype == torch.bool:
+        return bool(((tensor == 0) | (tensor == 1)).all())
+    if wanted.is_floating_point() or not tensor.is_floating_point():
+        return wanted.is_floating_point() == tensor.is_floating_point()
+    return bool((tensor == tensor.round()).all())
 
 
 def _compare(layout: Layout, expected: Mapping[str, Tensor], state: Mapping[str, Tensor], where: str) -> None:
@@ -52,7 +67,7 @@ def _compare(layout: Layout, expected: Mapping[str, Tensor], state: Mapping[str,
     mistyped = [
         f"{key} is {state[key].dtype}, not {expected[key].dtype}"
         for key in expected
-        if key in state and state[key].is_floating_point() != expected[key].is_floating_point()
+        if key in state and not _serves_as(state[key], expected[key])
     ]
     faults = [
         f"{len(found)} {what} ({', '.join(found[:3])}{', ...' if len(found) > 3 else ''})"

@@ -16,19 +16,27 @@
     │   └── AmbiguousValueError         the file does not say, measuring was not sure: give it
     ├── FusionError                     fusing refused, or its self-check failed
     ├── ImageError                      a picture cannot be read, or is over a limit
+    │   └── AnimationError              it has several frames: a matter for the video command
     ├── OutputError                     a result cannot be written
     │   ├── OutputExistsError           it would overwrite a file
     │   └── QualityError                it was made, but misses its quality target
     └── CancelledError                  the user stopped the work
 
-Every message names the file, key or value and says what to do about it.
+Every message names the file, key or value and says what to do about it. A text of a file in it may be of any length:
+messages of more than `MAX_MESSAGE` characters lose their middle.
 """
 
 from __future__ import annotations
 
+MAX_MESSAGE = 4000
+
 
 class ParagonError(Exception):
     """Base class of every error that this project raises on purpose."""
+
+    def __init__(self, message: str = "") -> None:
+        half = MAX_MESSAGE // 2
+        super().__init__(message if len(message) <= MAX_MESSAGE else f"{message[:half]} ... {message[-half:]}")
 
 
 class CheckpointError(ParagonError):
@@ -99,6 +107,10 @@ class FusionError(ParagonError):
 
 class ImageError(ParagonError):
     """A picture cannot be read, or is over a limit."""
+
+
+class AnimationError(ImageError):
+    """A picture has several frames."""
 
 
 class OutputError(ParagonError):

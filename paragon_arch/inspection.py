@@ -50,6 +50,13 @@ class Inspection:
         return {name: item.candidates for name, item in self.values.items() if item.candidates}
 
     @property
+    def fused_state(self) -> str:
+        """Whether it is fused, as "fused", "not fused" or "nothing to fuse"."""
+        if self.fused:
+            return "fused"
+        return "not fused" if self.fusible else "nothing to fuse"
+
+    @property
     def name(self) -> str:
         """File name without extension, else the layout."""
         return self.path.stem if self.path else self.layout

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from . import tracked
 from .building import build
-from .errors import InvalidOptionError, UnknownLayoutError
+from .errors import InvalidOptionError, StateMismatchError, UnknownLayoutError
+from .files.budget import shown
 from .files.checkpoint import read_checkpoint
 from .inspection import Inspection
 from .layouts import State, identify
@@ -61,7 +62,10 @@ def open_checkpoint(
     checkpoint = read_checkpoint(source)
     where = str(checkpoint.path) if checkpoint.path else "the state dict"
     layout = _identify(checkpoint.state, where)
-    hyper = layout.read(State(checkpoint.state))
+    try:
+        hyper = layout.read(State(checkpoint.state))
+    except StateMismatchError as error:
+        raise StateMismatchError(f"{where}: {error}") from error
     state, problems = _repair(checkpoint.state, tracked_flags)
     evidence = Evidence(overrides, checkpoint.hints, checkpoint.path.stem if checkpoint.path else "", where)
     values = resolve(layout, hyper, evidence, _scale_probe(layout, hyper, state, where), guess=on_ambiguous == "guess")
@@ -94,7 +98,7 @@ def _identify(state: Mapping[str, Tensor], where: str) -> Layout:
     refuse_munet(state)
     raise UnknownLayoutError(
         f"{where}: not a checkpoint of the ParagonSR family; its {len(state)} tensors "
-        f"({', '.join(sorted(state)[:3])}, ...) fit none of the layouts in docs/layouts.md"
+        f"({', '.join(map(shown, sorted(state)[:3]))}, ...) fit none of the layouts in docs/layouts.md"
     )
 
 

@@ -23,10 +23,8 @@ from .inspection import Inspection
 from .layouts import LAYOUTS, identify
 from .layouts.base import Layout
 from .loading import Opened, open_checkpoint
+from .model import channels_of, size_needs, tiling_advice
 from .networks.base import SRNetwork
-
-_MINIMUM = 8
-"""Smallest side that tools should feed to layouts without windows; smaller pictures are mostly border."""
 
 
 class ParagonArchitecture(Architecture[SRNetwork]):
@@ -54,7 +52,7 @@ class ParagonModelDescriptor(ImageModelDescriptor[SRNetwork]):
     """spandrel's descriptor plus ``report``, which says what the model is and which source decided each value."""
 
     def __init__(self, opened: Opened) -> None:
-        network = opened.network
+        network, needs = opened.network, size_needs(opened.network)
         self.report: Inspection = opened.report
         self.layout: Layout = opened.layout
         super().__init__(
@@ -66,28 +64,23 @@ class ParagonModelDescriptor(ImageModelDescriptor[SRNetwork]):
             supports_half=network.traits.half,
             supports_bfloat16=network.traits.bfloat16,
             scale=network.scale,
-            input_channels=network.hyperparameters.get("in_channels", 3),
-            output_channels=network.hyperparameters.get("in_channels", 3),
-            size_requirements=size_requirements(network),
-            tiling=ModelTiling.DISCOURAGED if network.traits.global_statistics else ModelTiling.SUPPORTED,
+            input_channels=channels_of(network),
+            output_channels=channels_of(network),
+            size_requirements=SizeRequirements(needs.minimum, needs.multiple_of),
+            tiling=ModelTiling[tiling_advice(network).name],
         )
 
 
-def size_requirements(network: SRNetwork) -> SizeRequirements:
-    """Window layouts want whole windows (the network pads with zeros where the caller does not)."""
-    window = network.traits.window
-    if window is None:
-        return SizeRequirements(minimum=max(_MINIMUM, network.minimum_size))
-    return SizeRequirements(minimum=window, multiple_of=window)
-
-
 def _tags(report: Inspection) -> list[str]:
-    tags = [report.layout, report.variant or "custom size"]
-    if report.fusible:
-        tags.append("fused" if report.fused else "unfused")
-    values = {name: item.value for name, item in report.values.items() if name != "scale"}
-    tags += [f"{name} {value}" for name, value in values.items() if value is not None]
-    return tags
+    """Variant, state of fusing, values with their sources; the architecture's name has the layout.
+
+    Host programs show them beside a model. chaiNNer's nodes of ours read them, so order and spelling matter.
+    """
+    values = {name: item for name, item in report.values.items() if name != "scale" and item.value is not None}
+    tags = [report.variant or "custom size", report.fused_state]
+    tags += [f"{name} {item.value} ({item.source})" for name, item in values.items()]
+    guessed = report.ambiguous.get("scale")
+    return tags if guessed is None else [*tags, "scale guessed"]
 
 
 def unwrap_tolerantly(state_dict: Mapping[str, Any]) -> dict[str, Tensor]:

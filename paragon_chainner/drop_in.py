@@ -12,6 +12,7 @@ from pathlib import Path
 
 from paragon_arch.errors import OutputError
 from paragon_arch.files.atomic import atomic_path
+from paragon_arch.files.patience import patiently
 
 from .locate import PYTORCH_PACKAGE
 from .wheels import library_folder
@@ -117,8 +118,8 @@ def remove(backend: Path) -> None:
     cache = file.parent / "__pycache__"
     try:
         for compiled in cache.glob(f"{file.stem}.*.pyc"):
-            compiled.unlink()
-        file.unlink()
+            patiently(compiled.unlink)
+        patiently(file.unlink)
     except OSError as error:
         raise OutputError(f"{file}: cannot be removed ({error}); close chaiNNer and {AS_OWNER}") from error
     with contextlib.suppress(OSError):  # an empty one was made for our file alone; others stay

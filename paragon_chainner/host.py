@@ -22,16 +22,22 @@ if TYPE_CHECKING:
     Model = LoadedModel = ImageModelDescriptor[Any]
     Image = NDArray[np.float32]
     OnnxModel = Any
+    PaddingType = Any
+    TileSize = int
 else:
     NodeContext = import_module("api").NodeContext
     Model, LoadedModel = ImageModelDescriptor, ModelDescriptor
     Image = np.ndarray
     OnnxModel = import_module("nodes.impl.onnx.model").OnnxModel
+    PaddingType = import_module("nodes.impl.upscale.basic_upscale").PaddingType
+    TileSize = import_module("nodes.impl.upscale.auto_split_tiles").TileSize
 
 api: Any = import_module("api")
 inputs: Any = import_module("nodes.properties.inputs")
 outputs: Any = import_module("nodes.properties.outputs")
 groups: Any = import_module("nodes.groups")
+tile_sizes: Any = import_module("nodes.impl.upscale.auto_split_tiles")
+"""The constants of the app's dropdown of tile sizes."""
 package: Any = import_module("packages.chaiNNer_pytorch")
 
 _settings: Any = import_module("packages.chaiNNer_pytorch.settings")

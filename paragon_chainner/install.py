@@ -12,12 +12,10 @@ from typing import Any
 from paragon_arch.errors import InvalidOptionError, OutputError
 
 from . import drop_in
-from .locate import Installation
+from .locate import MINIMUM, Installation
 from .wheels import DISTRIBUTION, fingerprint, make_wheel, wheel_record
 
 METHODS = ("auto", "wheel", "drop-in")
-MINIMUM = (3, 10)
-"""Oldest Python that chaiNNer and we run on."""
 
 _PROBE = f"""
 import importlib.metadata as metadata, importlib.util, json, os, sys, sysconfig
@@ -29,6 +27,7 @@ print(json.dumps(dict(
     packages=folder,
     installed=found and found.version,
     record=found and found.read_text("RECORD"),
+    site=not sys.flags.no_site,
     pip=importlib.util.find_spec("pip") is not None,
     managed=sys.prefix == sys.base_prefix and os.path.exists(marker),
     writable=os.access(folder, os.W_OK),
@@ -47,6 +46,8 @@ class PythonState:
     """The version of ours that is installed there."""
     record: str
     """RECORD of the installed version; "" if there is none."""
+    site: bool
+    """It reads start-up files. An embedded Python for Windows does so only where its ``._pth`` says ``import site``."""
     pip: bool
     managed: bool
     """It belongs to the operating system's package manager, which pip must not interfere with (PEP 668)."""
@@ -82,6 +83,8 @@ def obstacle(state: PythonState) -> str | None:
     """Why nothing can be installed into a Python, or None."""
     if state.version < MINIMUM:
         return f"Python {'.'.join(map(str, state.version))} is older than 3.10"
+    if not state.site:
+        return "that Python reads no start-up files: add the line `import site` to the file ._pth beside it"
     if not state.pip:
         return "that Python has no pip"
     if state.managed:
@@ -105,19 +108,29 @@ def install(app: Installation, *, method: str = "auto", dry_run: bool = False) -
     """
     if method == "drop-in":
         return install_drop_in(app, dry_run=dry_run)
-    reason = "its Python was not found" if app.python is None else obstacle(examine(app.python))
-    if reason is None:
-        return install_wheel(_python(app), dry_run=dry_run)
-    if method == "auto" and app.backend is not None:
-        try:
-            outcome = install_drop_in(app, dry_run=dry_run)
-        except OutputError as error:
-            raise OutputError(f"{error} (no wheel: {reason})") from error
-        return Outcome(outcome.changed, f"{outcome.text} (no wheel: {reason})")
-    raise InvalidOptionError(
-        f"{app.folder}: the wheel cannot be installed: {reason}. Start chaiNNer once so that it sets up its Python, "
-        "give --python, run this as a user who may write there, or use --method drop-in with --app"
-    )
+    if app.python is None:
+        raise InvalidOptionError(
+            f"{app.folder}: chaiNNer has no Python yet: start it once so that it sets one up, or give the one that it "
+            "uses with --python"
+        )
+    reason, only_wheel = obstacle(examine(app.python)), method == "wheel" or app.backend is None
+    try:
+        if reason is None:
+            return install_wheel(app.python, dry_run=dry_run)
+    except OutputError as error:
+        if only_wheel:
+            raise
+        reason = str(error)
+    if only_wheel:
+        raise InvalidOptionError(
+            f"{app.folder}: the wheel cannot be installed: {reason}. Give --python, run this as a user who may write "
+            "there, or use --method drop-in with --app"
+        )
+    try:
+        outcome = install_drop_in(app, dry_run=dry_run)
+    except OutputError as error:
+        raise OutputError(f"{error} (no wheel: {reason})") from error
+    return Outcome(outcome.changed, f"{outcome.text} (no wheel: {reason})")
 
 
 def install_wheel(python: Path, *, dry_run: bool = False) -> Outcome:
@@ -166,11 +179,6 @@ def uninstall(app: Installation, *, dry_run: bool = False) -> list[Outcome]:
             _pip(app.python, state, "uninstall", "--yes", DISTRIBUTION)
         outcomes.append(Outcome(True, f"{state.packages}: {verb} {DISTRIBUTION} {state.installed}"))
     return outcomes
-
-
-def _python(app: Installation) -> Path:
-    assert app.python is not None
-    return app.python
 
 
 def _pip(python: Path, state: PythonState, *arguments: str) -> None:

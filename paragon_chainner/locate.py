@@ -6,18 +6,33 @@ The portable form keeps both in one place, marked by an empty file ``portable`` 
 
 from __future__ import annotations
 
-import json
+import re
 import shutil
+import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from paragon_arch.errors import InvalidOptionError
+from paragon_arch.files.records import recall
 
+MINIMUM = (3, 10)
+"""Oldest Python that chaiNNer and we run on."""
 PYTORCH_PACKAGE = Path("packages", "chaiNNer_pytorch")
 """Below the back end: the folder whose modules chaiNNer imports one by one."""
+
+
+def version_of(python: Path) -> tuple[int, ...] | None:
+    """What ``--version`` of a program says, which is how chaiNNer asks; None if it is no Python that runs."""
+    command = [str(python), "--version"]
+    try:
+        done = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", check=False)  # noqa: S603
+    except OSError:
+        return None
+    found = re.search(r"Python (\d+)\.(\d+)", done.stdout + done.stderr)
+    return tuple(int(part) for part in found.groups()) if found and not done.returncode else None
 
 
 @dataclass(frozen=True)
@@ -31,6 +46,8 @@ class System:
     """The root of the file system, where system-wide applications are looked for."""
     variables: Mapping[str, str]
     """Environment variables."""
+    version: Callable[[Path], tuple[int, ...] | None] = version_of
+    """The version of a Python program."""
 
     @property
     def windows(self) -> bool:
@@ -135,26 +152,35 @@ def _version(folder: Path) -> tuple[int, ...]:
 
 
 def _python(system: System, data: Path) -> tuple[Path | None, bool]:
-    """The interpreter that the settings choose, and whether it is one of the system."""
+    """The interpreter that the app would run, and whether it is one of the system.
+
+    With the setting for it, that is the first of the named one, ``python3`` and ``python`` that is new enough.
+    """
     settings = _settings(data / "settings.json")
     if settings.get("useSystemPython") is True:
         chosen = settings.get("systemPythonLocation")
         names = [chosen] if isinstance(chosen, str) and chosen else []
-        names += ["python3", "python"]
-        found = next((path for name in names if (path := shutil.which(name, path=system.variables.get("PATH")))), None)
-        if found:
-            return Path(found), True
-    own = data / "python" / "python" / ("python.exe" if system.windows else "bin/python3.11")
-    return (own if own.is_file() else None), False
+        for name in [*names, "python3", "python"]:
+            path = shutil.which(name, path=system.variables.get("PATH"))
+            if path and (system.version(Path(path)) or ()) >= MINIMUM:
+                return Path(path), True
+    return next(_own_pythons(data / "python" / "python", system), None), False
+
+
+def _own_pythons(folder: Path, system: System) -> Iterator[Path]:
+    """The programs of the app's own Python, whatever its version is; the newest first, plain names last."""
+    if system.windows:
+        named = [folder / "python.exe"]
+    else:
+        numbered = (path for path in folder.glob("bin/python3.*") if path.suffix[1:].isdecimal())
+        named = sorted(numbered, key=lambda path: int(path.suffix[1:]), reverse=True)
+        named += [folder / "bin" / name for name in ("python3", "python")]
+    return (path for path in named if path.is_file())
 
 
 def _settings(file: Path) -> dict[str, Any]:
     """The app's settings; {} where there are none that can be read, as then its own Python is the likely one."""
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return cast("dict[str, Any]", content) if isinstance(content, dict) else {}
+    return recall(file)
 
 
 def this_system(variables: Mapping[str, str]) -> System:

@@ -28,3 +28,8 @@ def from_picture(picture: Picture) -> NDArray[np.float32]:
     if picture.alpha is None:
         return picture.pixels[..., 0] if picture.is_gray else np.ascontiguousarray(picture.pixels[..., ::-1])
     return np.dstack((np.broadcast_to(picture.pixels, (*picture.pixels.shape[:2], 3))[..., ::-1], picture.alpha))
+
+
+def blended(before: NDArray[np.float32], after: NDArray[np.float32], share: float) -> NDArray[np.float32]:
+    """``share`` of a restored image and the rest of what it was; both of the same shape."""
+    return (1 - np.float32(share)) * before.reshape(after.shape) + np.float32(share) * after

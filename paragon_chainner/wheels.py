@@ -2,35 +2,21 @@
 
 from __future__ import annotations
 
-import base64
 import csv
-import hashlib
-import io
-import shutil
-import subprocess
-import sys
 import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from importlib import metadata
-from importlib.util import find_spec
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path, PurePosixPath
 
 import paragon_arch
 from paragon_arch.errors import OutputError
 
+from .archive import write_wheel
+
 DISTRIBUTION = "comfyui-paragonsr"
-SOURCES = (
-    "pyproject.toml",
-    "README.md",
-    "LICENSE",
-    "build_backend",
-    "paragon_arch",
-    "paragon_chainner",
-    "paragon_engine",
-    "deploy",
-    "models",
-)
-"""What building needs of a checkout."""
+BACK_END = Path("build_backend", "paragonsr_build.py")
+"""Of a checkout."""
 WRITTEN_BY_INSTALLERS = {"INSTALLER", "REQUESTED", "RECORD", "direct_url.json"}
 """Files of an installed .dist-info folder that no wheel has."""
 
@@ -41,39 +27,28 @@ def library_folder() -> Path:
 
 
 def make_wheel(folder: Path) -> Path:
-    """Write the wheel into `folder`; nothing is left anywhere else, and nothing is downloaded if setuptools is here.
+    """Write the wheel into `folder`; nothing is left anywhere else, and nothing is needed but Python.
 
     Raises:
-        OutputError: building failed, or files of this copy are missing.
+        OutputError: files of this copy are missing or cannot be read.
     """
     source = library_folder()
-    if (source / "pyproject.toml").is_file() and (source / "build_backend").is_dir():
+    if (source / "pyproject.toml").is_file() and (source / BACK_END).is_file():
         return _build(source, folder)
     return _repack(folder)
 
 
 def _build(source: Path, folder: Path) -> Path:
-    """Build a checkout, from a copy: setuptools leaves folders behind and trusts those that it finds."""
-    copy = folder / "source"
-    copy.mkdir()
-    for name in SOURCES:
-        item = source / name
-        if item.is_dir():
-            shutil.copytree(item, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
-        elif item.is_file():
-            shutil.copy2(item, copy / name)
-    command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--quiet", "--wheel-dir", str(folder), str(copy)]
-    if find_spec("setuptools"):
-        command += ["--no-build-isolation", "--no-index"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)  # noqa: S603 - pip
-    wheel = next(folder.glob("*.whl"), None)
-    if done.returncode or wheel is None:
-        last = (done.stderr or done.stdout).strip().splitlines()[-1:]
-        raise OutputError(
-            f"{source}: no wheel could be built ({' '.join(last)}): run {sys.executable} -m pip install "
-            "'setuptools>=68' wheel, then this again"
-        )
-    return wheel
+    """Write the wheel of a checkout, by the back end that pip would call."""
+    spec = spec_from_file_location("paragonsr_build", source / BACK_END)
+    assert spec is not None
+    assert spec.loader is not None
+    back_end = module_from_spec(spec)
+    try:
+        spec.loader.exec_module(back_end)
+        return back_end.build(source, folder)
+    except (OSError, KeyError, RuntimeError) as error:
+        raise OutputError(f"{source}: no wheel could be made of it ({error}); get a complete copy") from error
 
 
 def _repack(folder: Path) -> Path:
@@ -101,23 +76,6 @@ def _belongs_in_a_wheel(file: PurePosixPath) -> bool:
     parts = file.parts
     noted = parts[0].endswith(".dist-info") and file.name in WRITTEN_BY_INSTALLERS
     return ".." not in parts and not file.is_absolute() and file.suffix != ".pyc" and not noted
-
-
-def write_wheel(wheel: Path, contents: Mapping[str, bytes]) -> None:
-    """Write an archive of `contents` with the RECORD that they need; one name must be below a .dist-info folder."""
-    folder = next(name.split("/")[0] for name in contents if ".dist-info/" in name)
-    record = f"{folder}/RECORD"
-    rows = [*((name, f"sha256={_digest(data)}", str(len(data))) for name, data in contents.items()), (record, "", "")]
-    text = io.StringIO(newline="")
-    csv.writer(text, lineterminator="\n").writerows(rows)
-    with zipfile.ZipFile(wheel, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, data in contents.items():
-            archive.writestr(name, data)
-        archive.writestr(record, text.getvalue())
-
-
-def _digest(data: bytes) -> str:
-    return base64.urlsafe_b64encode(hashlib.sha256(data).digest()).rstrip(b"=").decode()
 
 
 def fingerprint(record: Iterable[str]) -> dict[str, str]:

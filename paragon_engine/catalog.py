@@ -10,12 +10,12 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from paragon_arch.errors import CheckpointNotFoundError, CorruptCheckpointError
+from paragon_arch.errors import CheckpointNotFoundError, CorruptCheckpointError, InvalidOptionError
+from paragon_arch.files.records import read_json
 
 _HERE = Path(__file__).resolve().parent
 _CATALOG = "catalog.json"
@@ -74,9 +74,9 @@ def shipped_models(folder: Path | None = None) -> list[ShippedModel]:
         return []
     file = folder / _CATALOG
     try:
-        data: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        data = read_json(file)
         models = [_entry(folder, name, record, data["default"]) for name, record in data["models"].items()]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (InvalidOptionError, KeyError, TypeError, AttributeError) as error:
         raise CorruptCheckpointError(f"{file}: the catalogue of models is damaged: {error!r}") from error
     return sorted(models, key=lambda model: (not model.default, model.path.name))
 

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from spandrel import ImageModelDescriptor
+from paragon_arch import Inspection
 
-from paragon_arch import Inspection, ParagonModelDescriptor
+if TYPE_CHECKING:
+    from spandrel import ImageModelDescriptor
 
 
 def describe_report(report: Inspection) -> list[str]:
     """What was recognised: architecture, each value with its source, and what the user should know."""
     return [
         f"{report.name}: {report.generation}, layout {report.layout}, {report.variant or 'custom size'}",
-        f"{fused_state(report)}, {report.parameters:,} parameters, {report.dtype}",
+        f"{report.fused_state}, {report.parameters:,} parameters, {report.dtype}",
         *(f"{name}: {item.value} ({item.source})" for name, item in report.values.items() if item.value is not None),
         *(f"note: {problem}" for problem in report.problems),
     ]
@@ -21,6 +22,8 @@ def describe_report(report: Inspection) -> list[str]:
 
 def describe_model(model: ImageModelDescriptor[Any]) -> list[str]:
     """As `describe_report`, plus how the model may be run; of a foreign model what spandrel knows about it."""
+    from paragon_arch import ParagonModelDescriptor
+
     if isinstance(model, ParagonModelDescriptor):
         field = model.report.receptive_field
         sees = "the whole image or a window grid" if field is None else f"{field} pixels around each pixel"
@@ -30,10 +33,3 @@ def describe_model(model: ImageModelDescriptor[Any]) -> list[str]:
     half = (("fp16", model.supports_half), ("bf16", model.supports_bfloat16))
     held = ["fp32", *(name for name, holds in half if holds)]
     return [line for line in (*lines, f"precisions: {', '.join(held)}") if line]
-
-
-def fused_state(report: Inspection) -> str:
-    """Whether a model is fused, as "fused", "not fused" or "nothing to fuse"."""
-    if report.fused:
-        return "fused"
-    return "not fused" if report.fusible else "nothing to fuse"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
+
 import torch
 
 from paragon_arch.errors import InvalidOptionError, ParagonError
@@ -57,3 +59,12 @@ def device_failure(error: BaseException, device: str) -> ParagonError | None:
 def _available(kind: str) -> bool:
     module = torch.backends.mps if kind == "mps" else getattr(torch, kind, None)
     return module is not None and bool(module.is_available())
+
+
+_NO_INFERENCE_TENSORS = ("privateuseone",)
+"""Devices whose operations fail on the tensors that `torch.inference_mode` makes: torch-directml's."""
+
+
+def without_gradients(device: torch.device) -> AbstractContextManager[object]:
+    """`torch.inference_mode` where the device can work in it, else `torch.no_grad`."""
+    return torch.no_grad() if device.type in _NO_INFERENCE_TENSORS else torch.inference_mode()

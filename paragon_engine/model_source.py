@@ -29,14 +29,14 @@ class ModelSource:
     precision: PrecisionChoice = "auto"
     """See `backends.model.with_backend`."""
 
-    def load(self) -> paragon_arch.ParagonModelDescriptor:
+    def load(self) -> paragon_arch.FamilyModel:
         """The model, on the device that was asked for.
 
         Raises:
-            CheckpointError, LayoutError, OptionError: as `paragon_arch.load` and `with_backend`.
+            CheckpointError, LayoutError, OptionError: as `paragon_arch.open_model` and `with_backend`.
         """
         device = resolve_device(self.device)
-        model = paragon_arch.load(self.path, **self.overrides).to(device)
+        model = paragon_arch.open_model(self.path, **self.overrides).to(device)
         kind = f"{model.report.layout} {model.report.variant or 'custom'}"
         log.info("%s: %s, scale %d, on %s", self.path.name, kind, model.scale, device)
         return with_backend(model, self.backend, precision=self.precision)

@@ -3,17 +3,56 @@
 from __future__ import annotations
 
 import logging
+import os
+import shutil
 import sys
 import threading
 import time
-from typing import TextIO
+from typing import Any, TextIO
 
 from paragon_arch.errors import CancelledError
 
 log = logging.getLogger("paragonsr")
 """The logger of the project; host programs attach their own handlers."""
 
-CLEAR_LINE = "\r\x1b[K"
+_CLEAR_LINE = "\r\x1b[K"
+_VIRTUAL_TERMINAL = 4
+"""Windows' ENABLE_VIRTUAL_TERMINAL_PROCESSING."""
+
+
+def clear_line(stream: TextIO) -> str:
+    """What to write to clear the line that a terminal is at; "" for a file or a pipe.
+
+    A console that takes no escape codes (Windows before 10, or with them turned off; TERM=dumb) gets spaces.
+    """
+    if not stream.isatty():
+        return ""
+    if _takes_escape_codes(stream):
+        return _CLEAR_LINE
+    return f"\r{' ' * (shutil.get_terminal_size().columns - 1)}\r"
+
+
+def _takes_escape_codes(stream: TextIO) -> bool:
+    if os.environ.get("TERM") == "dumb":
+        return False
+    return os.name != "nt" or _enable_escape_codes(stream)
+
+
+def _enable_escape_codes(stream: TextIO) -> bool:
+    """Ask a Windows console to understand escape codes, which it does not before it is asked; False if it cannot."""
+    try:
+        import ctypes
+        import msvcrt
+
+        handle: int = getattr(msvcrt, "get_osfhandle")(stream.fileno())  # noqa: B009 - exists on Windows alone
+        kernel: Any = getattr(ctypes, "WinDLL")("kernel32")  # noqa: B009
+        mode = ctypes.c_ulong()
+        place = ctypes.c_void_p(handle)
+        return bool(kernel.GetConsoleMode(place, ctypes.byref(mode))) and bool(
+            kernel.SetConsoleMode(place, mode.value | _VIRTUAL_TERMINAL)
+        )
+    except (ImportError, AttributeError, OSError, ValueError):
+        return False
 
 
 class Progress:
@@ -114,20 +153,20 @@ class TerminalProgress(Progress):
     def __init__(self, stream: TextIO | None = None) -> None:
         super().__init__()
         self._stream = sys.stderr if stream is None else stream
-        self._tty = self._stream.isatty()
+        self._tty, self._clear = self._stream.isatty(), clear_line(self._stream)
         self._interval = 0.1 if self._tty else 10.0
         self._shown = time.monotonic()
 
     def show(self, *, final: bool = False) -> None:
         """Rewrite the line, at most ten times a second; clear it at the end."""
         if final:
-            self._write(CLEAR_LINE if self._tty else "")
+            self._write(self._clear)
             return
         now = time.monotonic()
         if now - self._shown < self._interval:
             return
         self._shown = now
-        self._write(CLEAR_LINE + self.line() if self._tty else self.line() + "\n")
+        self._write(self._clear + self.line() if self._tty else self.line() + "\n")
 
     def line(self) -> str:
         """The present state in words: label, percentage, count, rate and time left."""

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from spandrel import ImageModelDescriptor
 from torch import Tensor
 
 from paragon_arch.errors import InvalidOptionError, OutputError, OutputExistsError
+from paragon_arch.model import ImageModel as ImageModelDescriptor
 
 from .heap import HEAP
 from .pictures import (
@@ -21,11 +21,13 @@ from .pictures import (
     WriteOptions,
     check_output,
     has_transparency,
+    prepared,
     read_image,
     write_image,
 )
 from .pictures.alpha import bleed, within_neighbourhood
 from .pictures.colour import conversion_of
+from .pictures.icc import described
 from .pictures.resample import applications, resized, wanted_size
 from .progress import Progress
 from .tiling import OnPart, TileSize, Tiling, upscale_tensor
@@ -162,7 +164,7 @@ def _colours(
     progress: Progress,
     on_part: OnPart | None,
 ) -> Pixels:
-    conversion = conversion_of(picture.info.icc_profile)
+    conversion = conversion_of(described(picture.info))
     source = picture.pixels if conversion is None else conversion.to_srgb(picture.pixels)
     colour = _to_tensor(source)
     if alpha is not None:
@@ -254,6 +256,7 @@ def upscale_file(
     picture = read_image(source, max_pixels=settings.max_pixels)
     # before the work, not after it
     check_output(target, settings.output_size(picture.size, model.scale), alpha=has_transparency(picture))
+    picture = prepared(picture, target, options)
     result = upscale_picture(model, picture, settings, progress=progress)
     write_image(result, target, options, overwrite=overwrite)
 

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 import threading
+from itertools import count
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from paragon_arch.errors import OutputError, OutputExistsError
-from paragon_arch.files import atomic
+from paragon_arch.files import atomic, patience
 from paragon_arch.files.atomic import atomic_path
+from paragon_engine.release.staging import Staging
 
 
 @pytest.mark.parametrize("overwrite", [False, True])
@@ -130,3 +134,114 @@ def test_bad_targets(tmp_path: Path) -> None:
     with pytest.raises(OutputError), atomic_path(tmp_path / ("n" * 300)) as temp:
         temp.write_bytes(b"x")
     assert {file.name for file in tmp_path.iterdir()} == {"file", "dangling"}
+
+
+class HeldError(PermissionError):
+    """What Windows raises for a file that another program has open."""
+
+    def __init__(self, code: int = 32) -> None:
+        super().__init__(errno.EACCES, "in use by another process")
+        self.winerror = code
+
+
+class TestHeldFiles:
+    """Scanners and viewers hold files on Windows, most of them for a moment."""
+
+    @pytest.fixture(autouse=True)
+    def no_waiting(self, monkeypatch: pytest.MonkeyPatch) -> list[float]:
+        """A clock that goes on while `patiently` sleeps, and what it slept."""
+        slept: list[float] = []
+        clock = SimpleNamespace(monotonic=lambda: sum(slept), sleep=slept.append)
+        monkeypatch.setattr(patience, "time", clock)
+        return slept
+
+    @pytest.mark.parametrize("code", [5, 32])
+    @pytest.mark.parametrize("overwrite", [False, True])
+    def test_one_that_is_let_go_is_written(
+        self, code: int, overwrite: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        path, attempts, replace = tmp_path / "out.png", count(), Path.replace
+        if overwrite:
+            path.write_bytes(b"old")
+
+        def held(self: Path, target: Path) -> Path:
+            if next(attempts) < 3:
+                raise HeldError(code)
+            return replace(self, target)
+
+        monkeypatch.setattr(Path, "replace", held)
+        monkeypatch.delattr(os, "link")  # the way that needs `replace`
+        with atomic_path(path, overwrite=overwrite) as temp:
+            temp.write_bytes(b"new")
+        assert [(file.name, file.read_bytes()) for file in tmp_path.iterdir()] == [("out.png", b"new")]
+
+    def test_one_that_is_kept_open_is_given_up_in_time(
+        self, no_waiting: list[float], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        path = tmp_path / "out.png"
+        path.write_bytes(b"old")
+
+        def held(*_: Any) -> None:
+            raise HeldError
+
+        monkeypatch.setattr(Path, "replace", held)
+        with pytest.raises(OutputError, match="close it there"), atomic_path(path, overwrite=True) as temp:
+            temp.write_bytes(b"new")
+        assert [(file.name, file.read_bytes()) for file in tmp_path.iterdir()] == [("out.png", b"old")]
+        assert 1 < sum(no_waiting) <= patience.PATIENCE
+
+    def test_other_errors_are_not_waited_for(self, no_waiting: list[float]) -> None:
+        def denied() -> None:
+            raise PermissionError(errno.EACCES, "no permission")
+
+        with pytest.raises(PermissionError):
+            patience.patiently(denied)
+        assert not no_waiting
+
+    def test_a_release_folder_waits_too(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        staging, attempts, rename = Staging(tmp_path / "out", "key"), count(), Path.rename
+        staging.open()
+        (staging.folder / "file").write_bytes(b"x")
+
+        def held(self: Path, target: Path) -> Path:
+            if next(attempts) % 3 < 2:
+                raise HeldError(5)
+            return rename(self, target)
+
+        monkeypatch.setattr(Path, "rename", held)
+        staging.publish(overwrite=False)
+        assert (tmp_path / "out" / "file").read_bytes() == b"x"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows flushes no folders")
+@pytest.mark.parametrize("step", ["open", "fsync"])
+@pytest.mark.parametrize("number", [errno.EPERM, errno.EACCES, errno.EINVAL, errno.ENOTSUP])
+def test_a_folder_that_cannot_be_flushed_is_no_error(
+    number: int, step: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Network shares, sandboxes, and folders that may be written but not read."""
+    real = getattr(os, step)
+
+    def refused(target: Any, *rest: Any) -> Any:
+        if Path(target).is_dir() if step == "open" else stat.S_ISDIR(os.fstat(target).st_mode):
+            raise OSError(number, os.strerror(number))
+        return real(target, *rest)
+
+    monkeypatch.setattr(os, step, refused)
+    with atomic_path(tmp_path / "out.png") as temp:
+        temp.write_bytes(b"x")
+    monkeypatch.undo()
+    assert (tmp_path / "out.png").read_bytes() == b"x"
+
+
+def test_a_folder_on_a_broken_disk_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = os.fsync
+
+    def broken(handle: int) -> None:
+        if stat.S_ISDIR(os.fstat(handle).st_mode):
+            raise OSError(errno.EIO, "broken")
+        real(handle)
+
+    monkeypatch.setattr(os, "fsync", broken)
+    with pytest.raises(OutputError, match="broken"), atomic_path(tmp_path / "out.png") as temp:
+        temp.write_bytes(b"x")

@@ -11,6 +11,7 @@ python -m training scores Set5 Set14 --model FILE    on standard sets, beside ot
 from __future__ import annotations
 
 import argparse
+import io
 import logging
 import sys
 from collections.abc import Sequence
@@ -110,6 +111,9 @@ def run_scores(arguments: argparse.Namespace) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the program; returns 0, or 1 after an error that has been told in one line."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # names that the code page lacks are written with escapes
+            stream.reconfigure(errors="backslashreplace")
     arguments = build_parser().parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s  %(message)s", datefmt="%H:%M:%S")
     if arguments.threads:

@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar, cast, get_args, get_origin, get_type_hints
 
 from paragon_arch.errors import InvalidOptionError
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from paragon_arch.files.records import read_toml
 
 T = TypeVar("T")
 
@@ -334,9 +329,9 @@ def _read_tables(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
     if path.resolve() in seen:
         raise InvalidOptionError(f"{path}: extends itself")
     try:
-        tables: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:  # wrong UTF-8 and wrong TOML are ValueErrors
-        raise InvalidOptionError(f"{path}: not a readable TOML recipe ({error})") from error
+        tables = read_toml(path)
+    except InvalidOptionError as error:
+        raise InvalidOptionError(f"not a readable TOML recipe: {error}") from error
     base = tables.pop("extends", None)
     if base is None:
         return tables

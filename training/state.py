@@ -10,9 +10,10 @@ from typing import Any
 
 from torch import Tensor
 
-from paragon_arch.errors import InvalidOptionError
+from paragon_arch.errors import CorruptCheckpointError, InvalidOptionError
 from paragon_arch.files import safetensors_file
 from paragon_arch.files.atomic import atomic_path
+from paragon_arch.files.records import json_object
 
 from .average import copy_buffers
 from .config import Recipe
@@ -54,7 +55,7 @@ def resume(trainer: Trainer, path: Path) -> None:
     tensors, metadata = _read(path)
     if metadata.get("recipe") != fingerprint(trainer.recipe):
         raise InvalidOptionError(f"{path} was written by another recipe; give a new run.out or delete that file")
-    counters: dict[str, int] = json.loads(metadata["counters"])
+    counters = _counters(path, metadata)
     trainer.step, trainer.skipped = counters["step"], counters["skipped"]
     if trainer.bad is not None:
         trainer.bad[1] = trainer.skipped
@@ -76,7 +77,7 @@ def branch(trainer: Trainer, path: Path) -> None:
     wrong = [name for name, value in own.items() if _shape(tensors.get(f"model.{name}")) != value.shape]
     if wrong:
         raise InvalidOptionError(f"run.branch = {path}: not of the recipe's layout and size ({wrong[0]} differs)")
-    trainer.average.updates = json.loads(metadata["counters"])["updates"]
+    trainer.average.updates = _counters(path, metadata)["updates"]
     _take(trainer, tensors)
 
 
@@ -87,6 +88,14 @@ def _shape(tensor: Tensor | None) -> tuple[int, ...] | None:
 def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     with path.open("rb") as stream:
         return safetensors_file.read(stream, path.stat().st_size)
+
+
+def _counters(path: Path, metadata: Mapping[str, str]) -> dict[str, int]:
+    try:
+        counters = json_object(metadata["counters"])
+        return {name: int(counters[name]) for name in ("step", "skipped", "updates")}
+    except (ValueError, KeyError, TypeError) as error:
+        raise CorruptCheckpointError(f"{path}: its counters are damaged; delete that file") from error
 
 
 def _take(trainer: Trainer, tensors: Mapping[str, Tensor]) -> None:

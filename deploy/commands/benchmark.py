@@ -57,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
 
     _set_threads(args.threads)
     device, path = resolve_device(args.device), find_model(args.model)
-    model = paragon_arch.load(path, **overrides(args)).to(device)
+    model = paragon_arch.open_model(path, **overrides(args)).to(device)
     options = Options(
         sizes=tuple(args.size or (256, 512)),
         backends=tuple(args.backends.split(",")) if args.backends else None,
@@ -133,7 +133,7 @@ def _write(report: Report, targets: dict[str, Path], *, overwrite: bool) -> None
     texts = {"json": as_json(report), "plot": svg(report), "markdown": document}
     for kind, path in targets.items():
         with atomic_path(path, overwrite=overwrite) as temp:
-            temp.write_text(texts[kind], encoding="utf-8")
+            temp.write_text(texts[kind], encoding="utf-8", errors="backslashreplace")
         log.info("%s: written", path)
 
 

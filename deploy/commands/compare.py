@@ -49,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
         progress.finish()
     if args.output is not None:
         with atomic_path(args.output, overwrite=args.overwrite) as temp:
-            temp.write_text(html(result), encoding="utf-8")
+            temp.write_text(html(result), encoding="utf-8", errors="backslashreplace")
         log.info("%s: written", args.output)
     _show(result, json=args.json)
     return ExitCode.OK

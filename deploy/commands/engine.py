@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
+from paragon_arch.files.records import read_json
 from paragon_engine.progress import log
 
 from .. import console
@@ -37,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
         check_engine(args.input)
         log.info("%s: made for this machine", args.input)
         if args.json:
-            say_json({"engine": str(args.input), **json.loads(args.input.with_suffix(".json").read_text("utf-8"))})
+            say_json({"engine": str(args.input), **read_json(args.input.with_suffix(".json"))})
         return ExitCode.OK
     commands = trtexec_commands(str(args.input), read_graph(args.input), profile(args))
     missing = tensorrt_usable()

@@ -39,11 +39,11 @@ def run(args: argparse.Namespace) -> int:
     from paragon_engine.release.validation import validate
 
     refuse_checkpoint_output(args)
-    model = paragon_arch.load(args.input, **overrides(args))
+    model = paragon_arch.open_model(args.input, **overrides(args))
     before = validate(model)
     fused, fusion = fuse_verbosely(model, accept_identity=args.accept_identity_kernel)
     paragon_arch.save(fused, args.output, overwrite=args.overwrite, hint_tensors=not args.no_hint_tensors)
-    after = validate(paragon_arch.load(args.output))  # what was written, not what was meant
+    after = validate(paragon_arch.open_model(args.output))  # what was written, not what was meant
     log.info("%s: written", args.output)
     if args.json:
         report = {"changed": fusion.changed, "message": fusion.message, "max_difference": fusion.worst}

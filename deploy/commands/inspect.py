@@ -72,7 +72,7 @@ def _inspected(path: Path, args: argparse.Namespace) -> Inspection:
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", paragon_arch.ParagonWarning)  # the report has them
-        model = paragon_arch.load(path, **overrides(args))
+        model = paragon_arch.open_model(path, **overrides(args))
     found = validate(model)
     lines = tuple(f"validation: {problem}" for problem in found.problems)
     return replace(model.report, problems=(*model.report.problems, *lines), validation=found.to_dict())

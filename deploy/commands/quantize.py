@@ -148,7 +148,7 @@ def _model(args: argparse.Namespace) -> Path | SRNetwork:
         return _trained(args, source)
     if all(value is None for value in overrides(args).values()):
         return source
-    network, ranges = paragon_arch.load(source, **overrides(args)).model, stored_ranges(source)
+    network, ranges = paragon_arch.open_model(source, **overrides(args)).model, stored_ranges(source)
     if ranges:
         prepare_qat(network, ranges=ranges)
     return network
@@ -161,7 +161,7 @@ def _trained(args: argparse.Namespace, source: Path) -> SRNetwork:
     seen, _ = split(list_pictures(args.calibration), args.holdout)
     progress = console.progress(quiet=args.quiet)
     try:
-        model = paragon_arch.load(source, **overrides(args))
+        model = paragon_arch.open_model(source, **overrides(args))
         network = fine_tune(model.model, seen, FineTuning(steps=args.train), progress=progress)
     finally:
         progress.finish()
@@ -201,7 +201,7 @@ def _write(report: QuantizationReport, args: argparse.Namespace) -> None:
     for path, content in ((args.markdown, markdown(report, plot=plot)), (args.plot, svg(report))):
         if path is not None:
             with atomic_path(path, overwrite=args.overwrite) as temp:
-                temp.write_text(content, encoding="utf-8")
+                temp.write_text(content, encoding="utf-8", errors="backslashreplace")
 
 
 COMMAND = Command(

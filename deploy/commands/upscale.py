@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -37,9 +38,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "-o",
         "--output",
         metavar="OUTPUT",
-        type=_place,
         required=True,
-        help="file to write, its extension decides the format; or a folder, which anything but one picture requires",
+        help="file to write, its extension decides the format; or a folder, which anything but one picture requires "
+        "(a name without extension, or with a slash at its end, is one)",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace existing outputs (inputs never are)")
     add_model(parser)
@@ -126,15 +127,19 @@ def _add_folder(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Check what can be checked before loading a model, then load and upscale."""
+    from paragon_engine.jobs import is_pattern
+
     settings, options = _settings(args), _write_options(args)
     one: Path | str = args.input[0]
+    args.into_folder = args.output.endswith(("/", os.sep)) or not Path(args.output).suffix
+    args.output = _place(args.output)
     progress = console.progress(quiet=args.quiet)
     try:
         addresses = [place for place in (*args.input, args.output) if isinstance(place, str)]
         if addresses and not args.workers:
             raise InvalidOptionError(f"{addresses[0]}: addresses are for --workers; give paths")
         single = len(args.input) == 1 and not args.workers
-        if single and isinstance(one, Path) and not one.is_dir() and not set("*?[") & set(str(one)):
+        if single and isinstance(one, Path) and not one.is_dir() and not is_pattern(one):
             return _file(args, one, settings, options, progress)
         return _folder(args, settings, options, progress)
     finally:
@@ -189,16 +194,22 @@ def _write_options(args: argparse.Namespace) -> WriteOptions:
 def _file(
     args: argparse.Namespace, source: Path, settings: UpscaleSettings, options: WriteOptions, progress: Progress
 ) -> int:
+    from paragon_arch.files.atomic import make_folder
     from paragon_engine.jobs import write_report
-    from paragon_engine.pictures import output_format
+    from paragon_engine.pictures import image_size, output_format
     from paragon_engine.upscale import refuse_existing, upscale_file
 
-    target: Path = args.output / f"{source.stem}.png" if args.output.is_dir() else args.output
     if not source.exists():
         raise ImageError(f"{source}: no such file")
+    into = args.output.is_dir() or (args.into_folder and not args.output.exists())
+    target = _inside(args.output, source, args.format) if into else args.output
     output_format(target)
-    refuse_existing(source, target, overwrite=args.overwrite)
+    if not into or target.parent.is_dir():
+        refuse_existing(source, target, overwrite=args.overwrite)
+    image_size(source)  # or a message, before a model is loaded and a folder made for nothing
     model, began = model_source(args).load(), time.monotonic()
+    if into:
+        make_folder(target.parent)
     upscale_file(model, source, target, settings, options=options, overwrite=args.overwrite, progress=progress)
     progress.finish()
     log.info("%s: written in %s", target, duration(time.monotonic() - began))
@@ -207,6 +218,14 @@ def _file(
     if args.report:
         write_report([(source, target)], args.report, overwrite=args.overwrite, progress=progress)
     return ExitCode.OK
+
+
+def _inside(folder: Path, source: Path, name: str) -> Path:
+    """The place in a folder for the result of one picture."""
+    from paragon_engine.jobs import plan
+    from paragon_engine.pictures import extension_of
+
+    return plan([source], folder, recursive=False, extension=extension_of(name))[0].target
 
 
 def _compare(source: Path, target: Path, *, overwrite: bool) -> None:

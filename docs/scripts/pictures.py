@@ -20,6 +20,7 @@ ENGINE = {
     "jobs": "folders, shards, clusters",
     "benchmark": "every form and backend",
     "quantize": "INT8 and FP8",
+    "doctor": "what a computer can do",
     "model_source": "opens a model for a job",
     "upscale": "one picture, size, alpha",
     "tiling": "exact tiles, memory",

@@ -7,16 +7,20 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import hashlib
 import os
 import platform
 import re
 import secrets
+import stat
+import sys
 import time
 from collections.abc import Generator
 from pathlib import Path
 
 from ..errors import OutputError, OutputExistsError
+from .patience import is_held, patiently
 
 _CURES = {
     errno.ENOSPC: "the disk is full; free some space or choose another folder",
@@ -27,9 +31,13 @@ _CURES = {
     errno.ENAMETOOLONG: "the name is too long; choose a shorter one",
     errno.EISDIR: "it is a folder; give a file name",
 }
+_HELD = "another program may have the file open, or it is read-only: close it there, or choose another name"
+_UNFLUSHED = {errno.EINVAL, errno.ENOTSUP, errno.EACCES, errno.EPERM, errno.EBADF, errno.EISDIR}
+"""What file systems, sandboxes and folders without read permission say to flushing a folder; the file is whole."""
 _SUFFIX_LIMIT = 16
 _PREFIX = ".tmp-"
-_LEFTOVER = re.compile(r"\.tmp-([0-9a-f]{8})-(\d+)-[0-9a-f]{12}(\.\w*)?")
+_NAMESPACE = Path("/proc/self/ns/pid")
+_LEFTOVER = re.compile(r"\.tmp-([0-9a-f]{8})-([0-9]{1,10})-[0-9a-f]{12}(\.\w*)?")
 _cleaned = set[str]()
 """Folders in which this process has looked for leftovers."""
 _ABANDONED = 24 * 3600
@@ -69,7 +77,7 @@ def atomic_path(final: str | os.PathLike[str], *, overwrite: bool = False) -> Ge
         _publish(temp, final, overwrite)
     finally:
         with contextlib.suppress(OSError):
-            temp.unlink(missing_ok=True)
+            patiently(lambda: temp.unlink(missing_ok=True))
 
 
 @contextlib.contextmanager
@@ -101,31 +109,46 @@ def _clean_once(folder: Path) -> None:
 def remove_leftovers(folder: Path) -> None:
     """Remove temporary files of `atomic_path` whose process was killed; those of living ones are left alone.
 
-    A process of this machine is asked whether it lives; for another machine's files, or where the system cannot tell
-    (Windows), a day without a change decides. A folder that does not exist has none.
+    A process of this machine is asked whether it lives; for the files of another machine or container, or where the
+    system cannot tell (Windows, macOS), a day without a change decides. A folder that does not exist has none.
     """
     with contextlib.suppress(OSError):
         for path in folder.glob(_PREFIX + "*"):
-            match = _LEFTOVER.fullmatch(path.name)
+            match = leftover(path.name)
             if match is not None and _is_abandoned(path, match[1], int(match[2])):
                 path.unlink(missing_ok=True)
 
 
+def leftover(name: str) -> re.Match[str] | None:
+    """Whether a name is one of `atomic_path`'s temporary files: its machine, process and suffix."""
+    return _LEFTOVER.fullmatch(name)
+
+
 def _is_abandoned(path: Path, host: str, process: int) -> bool:
-    if host == _host() and os.name == "posix":
+    status = path.lstat()
+    if not stat.S_ISREG(status.st_mode):
+        return False
+    if host == _host() and sys.platform == "linux":
         try:
             os.kill(process, 0)
         except ProcessLookupError:
             return True
-        except OSError:
+        except (OSError, OverflowError):
             return False
         return False
-    return time.time() - path.stat().st_mtime > _ABANDONED
+    return time.time() - status.st_mtime > _ABANDONED
 
 
+@functools.cache
 def _host() -> str:
-    """A short mark of this machine."""
-    return hashlib.sha256(platform.node().encode()).hexdigest()[:8]
+    """A short mark of what numbers the processes: two containers may have one name and one folder, but not this."""
+    marks = [platform.node()]
+    if sys.platform == "linux":
+        try:
+            marks += [Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii"), str(_NAMESPACE.readlink())]
+        except (OSError, ValueError):
+            marks.append(secrets.token_hex())  # nobody knows whether another's process lives
+    return hashlib.sha256("\n".join(marks).encode("utf-8", "surrogateescape")).hexdigest()[:8]
 
 
 def _check_target(final: Path, overwrite: bool) -> None:
@@ -143,9 +166,10 @@ def _check_target(final: Path, overwrite: bool) -> None:
 def _publish(temp: Path, final: Path, overwrite: bool) -> None:
     """Flush ``temp`` and give it its final name."""
     try:
-        _flush_file(temp)
+        patiently(lambda: _flush_file(temp))
         if overwrite:
-            temp.replace(final)
+            _keep_mode(temp, final)
+            patiently(lambda: temp.replace(final))
         else:
             _claim(temp, final)
         _flush_folder(final.parent)
@@ -153,6 +177,14 @@ def _publish(temp: Path, final: Path, overwrite: bool) -> None:
         raise _exists(final) from error
     except OSError as error:
         raise _output_error(final, error) from error
+
+
+def _keep_mode(temp: Path, final: Path) -> None:
+    """Give the new file the permissions of the one that it replaces: a private one stays private."""
+    with contextlib.suppress(OSError):
+        status = final.lstat()
+        if stat.S_ISREG(status.st_mode):
+            temp.chmod(stat.S_IMODE(status.st_mode))
 
 
 def _claim(temp: Path, final: Path) -> None:
@@ -166,11 +198,16 @@ def _claim(temp: Path, final: Path) -> None:
 
 
 def _reserve_and_replace(temp: Path, final: Path) -> None:
-    os.close(os.open(final, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+    handle = os.open(final, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
+    reserved = os.fstat(handle)
+    os.close(handle)
     try:
-        temp.replace(final)
+        patiently(lambda: temp.replace(final))
     except BaseException:
-        final.unlink()
+        with contextlib.suppress(OSError):
+            found = final.lstat()
+            if os.path.samestat(found, reserved) and not found.st_size:  # else another process has put its file there
+                patiently(final.unlink)
         raise
 
 
@@ -180,17 +217,18 @@ def _flush_file(path: Path) -> None:
 
 
 def _flush_folder(folder: Path) -> None:
-    """Make the rename survive a power cut, where the system can flush a folder (not on Windows)."""
+    """Make the rename survive a power cut, where the system lets us flush a folder (Windows does not)."""
     if os.name == "nt":
         return
-    handle = os.open(folder, os.O_RDONLY)
     try:
-        os.fsync(handle)
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
     except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # some network file systems cannot
+        if error.errno not in _UNFLUSHED:
             raise
-    finally:
-        os.close(handle)
 
 
 def _exists(final: Path) -> OutputExistsError:
@@ -199,5 +237,5 @@ def _exists(final: Path) -> OutputExistsError:
 
 def _output_error(final: Path, error: OSError | ValueError) -> OutputError:
     number = error.errno if isinstance(error, OSError) else None
-    cure = _CURES.get(number or 0, "check the folder and the name")
+    cure = _HELD if is_held(error) else _CURES.get(number or 0, "check the folder and the name")
     return OutputError(f"{final}: cannot be written ({error}): {cure}")

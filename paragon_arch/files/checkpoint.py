@@ -24,10 +24,12 @@ from ..errors import (
     CorruptCheckpointError,
     InvalidOptionError,
     InvalidWeightsError,
+    UnsafeCheckpointError,
     UnsupportedFormatError,
 )
 from . import safetensors_file, torch_file
 from .atomic import atomic_path
+from .budget import MAX_ELEMENTS, shown
 from .containers import select
 from .hints import (
     EXTRA_PREFIXES,
@@ -39,13 +41,12 @@ from .hints import (
     to_metadata,
     to_tensors,
 )
-from .pickle_reader import MAX_PICKLE, StoredTensor, UnreadableTensor, interpret
+from .pickle_reader import MAX_PICKLE, Opaque, StoredTensor, UnreadableTensor, interpret, pickle_budget
 from .sniff import HEAD_SIZE, sniff
 
 __all__ = ["HINT_NAMES", "Checkpoint", "read_checkpoint", "unwrap", "write_checkpoint"]
 
 _MAX_FILE = 2 * 2**30
-_MAX_NUMEL = 2**40
 _PICKLE_SUFFIXES = (".pth", ".pt", ".ckpt", ".bin", ".pkl")
 
 
@@ -206,6 +207,11 @@ def _read_file(stream: IO[bytes], size: int, suffix: str) -> tuple[dict[str, Ten
     if kind == "unknown":
         _refuse_unknown(stream, suffix)
     file = torch_file.open_zip(stream, size) if kind == "zip" else torch_file.open_legacy(stream, size)
+    if isinstance(file.tree, Opaque):
+        raise UnsafeCheckpointError(
+            f"unpickling it would need {file.tree.name!r}: it holds a whole model or program; nothing was run. "
+            "Save only its state_dict, with the tool that made it"
+        )
     if not isinstance(file.tree, dict):
         raise UnsupportedFormatError(f"it holds a {type(file.tree).__name__}, not a state dict: save the state_dict")
     stored, wrapper = select(cast("dict[Any, Any]", file.tree), _is_stored)
@@ -223,13 +229,14 @@ def _refuse_unknown(stream: IO[bytes], suffix: str) -> None:
 
 
 def _interpret_head(stream: IO[bytes]) -> None:
-    interpret(io.BytesIO(stream.read(MAX_PICKLE)))
+    data = stream.read(MAX_PICKLE)
+    interpret(io.BytesIO(data), pickle_budget(len(data)))
 
 
 def _refuse_unreadable(stored: Mapping[str, Any]) -> None:
     for key, value in stored.items():
         if isinstance(value, UnreadableTensor):
-            raise UnsupportedFormatError(f"its weight {key[:80]!r} is a {value.kind} tensor: save dense weights")
+            raise UnsupportedFormatError(f"its weight {shown(key)} is a {value.kind} tensor: save dense weights")
 
 
 def _is_tensor(value: Any) -> bool:
@@ -266,14 +273,14 @@ def _checkpoint(
 
 def _admit(key: str, tensor: Tensor) -> Tensor:
     """The tensor without gradient, on the CPU, after checks that look at no element."""
-    shown = repr(key[:80])
+    label = shown(key)
     kind = _odd_kind(tensor)
     if kind is not None:
-        raise UnsupportedFormatError(f"its weight {shown} is a {kind} tensor: save dense weights")
+        raise UnsupportedFormatError(f"its weight {label} is a {kind} tensor: save dense weights")
     if tensor.dtype not in safetensors_file.DTYPES.values():
-        raise UnsupportedFormatError(f"its weight {shown} has dtype {tensor.dtype}: convert it to float32 or float16")
-    if not 0 < tensor.numel() <= _MAX_NUMEL:
-        raise CorruptCheckpointError(f"its weight {shown} has the useless shape {tuple(tensor.shape)}: save it again")
+        raise UnsupportedFormatError(f"its weight {label} has dtype {tensor.dtype}: convert it to float32 or float16")
+    if not 0 < tensor.numel() <= MAX_ELEMENTS:
+        raise CorruptCheckpointError(f"its weight {label} has the useless shape {tuple(tensor.shape)}: save it again")
     tensor = tensor.detach().cpu()
     if tensor.dtype == torch.bool:  # a damaged byte is neither 0 nor 1, with which torch does odd things
         tensor = tensor.view(torch.uint8).ne(0)
@@ -293,7 +300,7 @@ def _check_finite(tensors: Mapping[str, Tensor]) -> None:
     if bad:
         count = int((~tensors[bad[0]].isfinite()).sum())
         raise InvalidWeightsError(
-            f"{len(bad)} of {len(tensors)} tensors hold NaN or Inf, first {bad[0][:80]!r} with {count} such values: "
+            f"{len(bad)} of {len(tensors)} tensors hold NaN or Inf, first {shown(bad[0])} with {count} such values: "
             "the training diverged or the file is damaged; use an earlier checkpoint"
         )
 

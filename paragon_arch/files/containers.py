@@ -3,15 +3,18 @@
 The order of choice, at every level of nesting, is that of `WRAPPERS`: averaged weights (EMA) win over plain ones.
 Below the last wrapper every entry must be a tensor, `n_averaged` of ``torch.optim.swa_utils`` excepted. Then
 ``_orig_mod`` (``torch.compile``) is taken out of keys wherever it stands, and `PREFIXES` are taken off as long as
-all keys have the same one.
+all keys have the same one. Where a generator's keys stand beside those of a discriminator or a loss, or averaged
+weights beside plain ones, those of the first of `PARTS` are taken.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar, cast
 
 from ..errors import CorruptCheckpointError
+from .budget import checked_count, shown
 from .hints import EXTRA_PREFIXES
 
 T = TypeVar("T")
@@ -20,17 +23,63 @@ WRAPPERS = (
     "params_ema",
     "params-ema",
     "net_g_ema",
+    "netG_ema",
+    "g_ema",
+    "generator_ema",
+    "model_ema",
+    "ema_model",
+    "ema_state_dict",
+    "state_dict_ema",
+    "model_ema_state_dict",
+    "averaged_model",
+    "ema",
     "params",
     "state_dict",
     "model_state_dict",
     "model",
     "net",
     "net_g",
+    "netG",
     "generator",
+    "weights",
 )
 """Names of dictionaries around the weights, the preferred first."""
-PREFIXES = ("module.", "net_g_ema.", "net_g.", "netG.", "model.", "generator.")
+_AVERAGED_PARTS = (
+    "params_ema.",
+    "net_g_ema.",
+    "netG_ema.",
+    "g_ema.",
+    "generator_ema.",
+    "model_ema.",
+    "ema_model.",
+    "ema.",
+)
+_PLAIN_PARTS = ("net_g.", "netG.", "generator.", "online_model.", "model.", "net.")
+PARTS = _AVERAGED_PARTS + _PLAIN_PARTS
+"""Beginnings of a generator's keys among those of other networks, the preferred first."""
+PREFIXES = ("module.", *PARTS)
 """Prefixes that some frameworks put before every key."""
+_STRANGERS = (
+    "net_d",
+    "netD",
+    "discriminator.",
+    "d_",
+    "cri_",
+    "criterion",
+    "loss",
+    "perceptual",
+    "vgg",
+    "lpips",
+    "metric",
+    "net_d_ema",
+    "gan_",
+    "train_",
+    "val_",
+    "test_",
+)
+"""Beginnings of keys of networks that are no generator: discriminators, losses, metrics."""
+_COUNTS = ("initted", "step", "num_updates", "decay")
+"""What a class that averages weights counts beside them."""
 _COMPILED = "_orig_mod"
 _AVERAGE_COUNT = "n_averaged"
 _MAX_NESTING = 4
@@ -52,10 +101,11 @@ def select(mapping: Mapping[Any, Any], is_tensor: Callable[[Any], bool]) -> tupl
         CorruptCheckpointError: there are no weights, an entry among them is not a tensor, or two keys become equal.
     """
     names: list[str] = []
-    while len(names) < _MAX_NESTING and (name := _wrapper(mapping, is_tensor, _MAX_NESTING)) is not None:
+    search = _Search(is_tensor)
+    while len(names) < _MAX_NESTING and (name := search.wrapper(mapping, _MAX_NESTING)) is not None:
         mapping = mapping[name]
         names.append(name)
-    weights = _rename(_tensors(mapping, is_tensor), _without_compiled)
+    weights = _rename(_part(_tensors(mapping, is_tensor)), _without_compiled)
     for _ in range(_MAX_PREFIXES):
         if (prefix := _common_prefix(weights)) is None:
             break
@@ -64,37 +114,60 @@ def select(mapping: Mapping[Any, Any], is_tensor: Callable[[Any], bool]) -> tupl
     return weights, ".".join(names)
 
 
-def _wrapper(mapping: Mapping[Any, Any], is_tensor: Callable[[Any], bool], depth: int) -> str | None:
-    for name in WRAPPERS:
-        inner = mapping.get(name)
-        if isinstance(inner, Mapping) and _has_weights(cast("Mapping[Any, Any]", inner), is_tensor, depth):
-            return name
-    return None
+class _Search:
+    """Looks for weights, into each dictionary once at each depth: a file may hold one in itself many times."""
 
+    def __init__(self, is_tensor: Callable[[Any], bool]) -> None:
+        self._is_tensor = is_tensor
+        self._known: dict[tuple[int, int], bool] = {}
+        self._alive: list[object] = []  # of which the ids are, so that no other object gets one
 
-def _has_weights(mapping: Mapping[Any, Any], is_tensor: Callable[[Any], bool], depth: int) -> bool:
-    if any(is_tensor(value) for value in mapping.values()):
-        return True
-    return depth > 0 and _wrapper(mapping, is_tensor, depth - 1) is not None
+    def wrapper(self, mapping: Mapping[Any, Any], depth: int) -> str | None:
+        """The preferred name of a dictionary with weights in or below it."""
+        for name in WRAPPERS:
+            inner = mapping.get(name)
+            if isinstance(inner, Mapping) and self._has_weights(cast("Mapping[Any, Any]", inner), depth):
+                return name
+        return None
+
+    def _has_weights(self, mapping: Mapping[Any, Any], depth: int) -> bool:
+        place = (id(mapping), depth)
+        if place not in self._known:
+            self._alive.append(mapping)
+            bare = any(self._is_tensor(value) for value in mapping.values())
+            self._known[place] = bare or (depth > 0 and self.wrapper(mapping, depth - 1) is not None)
+        return self._known[place]
 
 
 def _tensors(mapping: Mapping[Any, Any], is_tensor: Callable[[Any], bool]) -> dict[str, Any]:
     if not any(is_tensor(value) for value in mapping.values()):
-        found = ", ".join(repr(key)[:40] for key in list(mapping)[:5]) or "nothing"
+        found = ", ".join(shown(key, 40) for key in itertools.islice(mapping, 5)) or "nothing"
         raise CorruptCheckpointError(f"no weights found; it holds {found}: give a checkpoint of a generator")
+    checked_count(len(mapping))
     tensors: dict[str, Any] = {}
     for key, value in mapping.items():
         if not isinstance(key, str):
-            raise CorruptCheckpointError(f"a weight's key is {repr(key)[:80]}, not text: save only the state_dict")
+            raise CorruptCheckpointError(f"a weight's key is {shown(key)}, not text: save only the state_dict")
         if key.rpartition(".")[2] == _AVERAGE_COUNT:
             continue
         if not is_tensor(value):
             raise CorruptCheckpointError(
-                f"the entry {key[:80]!r} among the weights is of type {type(value).__name__}, not a tensor: "
+                f"the entry {shown(key)} among the weights is of type {type(value).__name__}, not a tensor: "
                 "save only the state_dict"
             )
         tensors[key] = value
     return tensors
+
+
+def _part(weights: dict[str, T]) -> dict[str, T]:
+    """The generator's weights where those of other networks, which are known by their names, stand beside them."""
+    keys = [key for key in weights if not key.startswith(EXTRA_PREFIXES)]
+    for prefix in PARTS:
+        inside = {key for key in keys if key.startswith(prefix)}
+        others = {key for key in keys if key not in inside}
+        if inside and all(key.startswith(PARTS + _STRANGERS) or key in _COUNTS for key in others):
+            return {key: value for key, value in weights.items() if key in inside or key.startswith(EXTRA_PREFIXES)}
+    return weights
 
 
 def _without_compiled(key: str) -> str:
@@ -118,6 +191,6 @@ def _rename(weights: Mapping[str, T], rename: Callable[[str], str]) -> dict[str,
     for key, value in weights.items():
         new = rename(key)
         if new in renamed:
-            raise CorruptCheckpointError(f"two of its keys become {new[:80]!r} without their prefixes: save it again")
+            raise CorruptCheckpointError(f"two of its keys become {shown(new)} without their prefixes: save it again")
         renamed[new] = value
     return renamed

@@ -10,7 +10,8 @@ from collections.abc import Generator
 from pathlib import Path
 from typing import IO
 
-from ..errors import OutputError
+from ..errors import OutputError, OutputExistsError
+from .ours import refuse_link
 
 _BUSY = (errno.EACCES, errno.EAGAIN, errno.EDEADLK)
 
@@ -20,17 +21,21 @@ def exclusive(path: Path, what: str) -> Generator[None, None, None]:
     """Hold a lock while the block runs. The system releases it when the process ends, in whatever way.
 
     Args:
-        path: of the lock, an empty file that is created and, at the end, removed; its folder exists.
+        path: of the lock, an empty file that is created and, at the end, removed; its folder exists. A link, or a file
+            with content, is none of ours.
         what: is made there, for the message.
 
     Raises:
-        OutputError: another process holds the lock, or it cannot be created.
+        OutputError: another process holds the lock, it cannot be created, or something else has its name.
     """
+    refuse_link(path)
     try:
         stream = path.open("ab")
     except OSError as error:
         raise OutputError(f"{path}: cannot be written ({error}): check the folder and its permissions") from error
     with stream:
+        if os.fstat(stream.fileno()).st_size:
+            raise OutputExistsError(f"{path}: is in the way and not ours; move it or choose another name")
         if not _taken(stream, path):
             raise OutputError(f"{what}: another process is making it; wait for it or choose another name")
         try:

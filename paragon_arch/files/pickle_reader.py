@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import pickletools
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import IO, Any, cast
@@ -17,11 +18,13 @@ from typing import IO, Any, cast
 import torch
 
 from ..errors import CorruptCheckpointError, UnsafeCheckpointError
+from .budget import MAX_AXES, Budget, checked_shape
 
 MAX_PICKLE = 16 * 2**20
 """Largest pickle that is read, in bytes; that of a training state with 10,000 tensors takes about 2 MiB."""
-_MAX_INSTRUCTIONS = 1_000_000
-_MAX_AXES = 16
+_MAX_STEPS = 1_000_000
+_LARGEST_KEY = 2**60
+"""Larger ones can be chosen to have one hash, as fractions can; hashing a nested tuple may take for ever."""
 
 DTYPES = {
     "FloatStorage": torch.float32,
@@ -87,10 +90,44 @@ _OPAQUE = frozenset(
     {
         "_codecs.encode",
         "argparse.Namespace",
-        "builtins.bytearray",
-        "builtins.complex",
-        "builtins.set",
-        "__builtin__.set",
+        *(
+            f"{module}.{name}"
+            for module in ("builtins", "__builtin__")
+            for name in (
+                "bytearray",
+                "bytes",
+                "complex",
+                "dict",
+                "float",
+                "frozenset",
+                "int",
+                "list",
+                "object",
+                "set",
+                "slice",
+                "str",
+                "tuple",
+            )
+        ),
+        *(
+            f"{module}.{name}"
+            for module in ("pathlib", "pathlib._local")  # the second since Python 3.13
+            for name in ("Path", "PosixPath", "WindowsPath", "PurePath", "PurePosixPath", "PureWindowsPath")
+        ),
+        "collections.deque",
+        "copy_reg._reconstructor",
+        "copyreg._reconstructor",
+        "datetime.date",
+        "datetime.datetime",
+        "datetime.timedelta",
+        "datetime.timezone",
+        "decimal.Decimal",
+        "enum.Enum",
+        "fractions.Fraction",
+        "logging.Logger",
+        "types.SimpleNamespace",
+        "typing.Any",
+        "uuid.UUID",
         "numpy.dtype",
         "numpy.ndarray",
         "numpy.core.multiarray.scalar",
@@ -99,9 +136,9 @@ _OPAQUE = frozenset(
         "numpy._core.multiarray.scalar",
         "numpy._core.multiarray._reconstruct",
         "numpy._core.numeric._frombuffer",
-        "pathlib.Path",
-        "pathlib.PosixPath",
-        "pathlib.WindowsPath",
+        "numpy.random._pickle.__bit_generator_ctor",
+        "numpy.random._pickle.__generator_ctor",
+        "numpy.random._pickle.__randomstate_ctor",
         "torch.Tensor",
         "torch.device",
         "torch.serialization._get_layout",
@@ -109,21 +146,36 @@ _OPAQUE = frozenset(
     }
 )
 """Globals that stand in training states next to the weights; they are accepted as names and never looked up."""
+_STANDARD = sys.stdlib_module_names | {"__builtin__", "copy_reg", "commands", "cPickle"}
+_ATTACKERS = frozenset({"os", "posix", "nt", "sys", "subprocess", "builtins", "importlib", "shutil", "__globals__"})
+"""Names that a class of a trainer never has on its way."""
 
 
-def interpret(stream: IO[bytes]) -> tuple[Any, dict[str, Storage]]:
+def pickle_budget(size: int) -> Budget:
+    """Steps for the pickles of a file, which take ``size`` bytes together.
+
+    An instruction takes a byte or more, and a sound file copies no more items than it has.
+    """
+    return Budget(min(2 * size, _MAX_STEPS), "its pickle has instructions and copied items:")
+
+
+def interpret(stream: IO[bytes], budget: Budget) -> tuple[Any, dict[str, Storage]]:
     """Read one pickle from the stream's position, and leave the stream behind it.
+
+    Args:
+        stream: in memory.
+        budget: from `pickle_budget`; one for all pickles of a file.
 
     Returns:
         What it describes, made of dict, list, tuple, str, bytes, int, float, bool, None, `StoredTensor`,
-        `UnreadableTensor` and `Opaque`; sets become lists; entries whose key is neither text nor a number are left
-        out. And the storages that it names, by key. The result may contain itself: do not walk it unbounded.
+        `UnreadableTensor` and `Opaque`; sets become lists; entries whose key is neither text nor a small whole number
+        are left out. And the storages that it names, by key. The result may contain itself: do not walk it unbounded.
 
     Raises:
         UnsafeCheckpointError: it names a global, or uses an instruction, that a file of tensors does not need.
         CorruptCheckpointError: it is cut off, too long, contradicts itself, or is no pickle.
     """
-    machine = _Machine()
+    machine = _Machine(budget)
     try:
         return machine.run(stream), machine.storages
     except (ValueError, IndexError, KeyError, TypeError, AttributeError, OverflowError) as error:
@@ -138,7 +190,8 @@ def _brief(value: object) -> str:
 class _Machine:
     """The pickle machine's stack, marks and memo."""
 
-    def __init__(self) -> None:
+    def __init__(self, budget: Budget) -> None:
+        self.budget = budget
         self.stack: list[Any] = []
         self.marks: list[int] = []
         self.memo: dict[int, Any] = {}
@@ -146,6 +199,7 @@ class _Machine:
 
     def run(self, stream: IO[bytes]) -> Any:
         for name, argument in _instructions(stream):
+            self.budget.spend()
             if name == "STOP":
                 return self.stack.pop()
             if name in _LITERALS:
@@ -154,9 +208,7 @@ class _Machine:
                 self.stack.append(_NEW[name]())
             elif name not in _IGNORED:
                 _ACTIONS[name](self, argument)
-        raise CorruptCheckpointError(
-            f"its pickle has more than {_MAX_INSTRUCTIONS:,} instructions: no checkpoint needs so many"
-        )
+        raise ValueError("it ends too early")
 
     def since_mark(self) -> list[Any]:
         """Take what was pushed after the last mark."""
@@ -188,10 +240,7 @@ class _Machine:
 
 
 def _instructions(stream: IO[bytes]) -> Iterator[tuple[str, Any]]:
-    for _ in range(_MAX_INSTRUCTIONS):
-        code = stream.read(1)
-        if not code:
-            raise ValueError("it ends too early")
+    while code := stream.read(1):
         instruction = _BY_CODE.get(code)
         if instruction is None:
             raise ValueError(f"byte {code!r} is no pickle instruction")
@@ -206,8 +255,23 @@ def _instructions(stream: IO[bytes]) -> Iterator[tuple[str, Any]]:
 # --- globals and what they build ---------------------------------------------------------------------------------
 
 
+def _is_foreign_class(name: str) -> bool:
+    """Whether a global looks like a class of a trainer: a callback, a configuration, a loss.
+
+    Nothing is built of it, so this decides only whether a file is worth a warning: a function, or a class of Python's
+    own library, is what an attack needs, and no training state does.
+    """
+    *modules, last = name.split(".")
+    return (
+        bool(modules)
+        and last.lstrip("_")[:1].isupper()
+        and modules[0] not in _STANDARD
+        and _ATTACKERS.isdisjoint(modules)
+    )
+
+
 def _global(name: str) -> _Global:
-    if name in _OPAQUE or name in _BUILDERS or name in _STORAGES:
+    if name in _OPAQUE or name in _BUILDERS or name in _STORAGES or _is_foreign_class(name):
         return _Global(name)
     raise UnsafeCheckpointError(
         f"unpickling it would need {_brief(name)!r}, which a file of tensors does not need; nothing was run. If you "
@@ -215,21 +279,21 @@ def _global(name: str) -> _Global:
     )
 
 
-def _call(target: Any, arguments: Any) -> Any:
+def _call(target: Any, arguments: Any, budget: Budget) -> Any:
     """What a call of ``target`` stands for; nothing is called."""
     if not isinstance(target, _Global):
         raise UnsafeCheckpointError("it calls a value that is not a known function; nothing was run")
     if not isinstance(arguments, tuple):
         raise ValueError("the arguments of a call are not a tuple")
     builder = _BUILDERS.get(target.name)
-    return builder(cast("tuple[Any, ...]", arguments)) if builder else Opaque(target.name)
+    return builder(cast("tuple[Any, ...]", arguments), budget) if builder else Opaque(target.name)
 
 
-def _build_tensor(arguments: tuple[Any, ...]) -> StoredTensor:
+def _build_tensor(arguments: tuple[Any, ...], _: Budget) -> StoredTensor:
     storage, offset, shape, stride = arguments[:4]
     if not isinstance(storage, Storage):
         raise ValueError("a tensor without storage")
-    tensor = StoredTensor(storage, _count(offset), _counts(shape), _counts(stride))
+    tensor = StoredTensor(storage, _count(offset), checked_shape(_counts(shape)), _counts(stride))
     if len(tensor.shape) != len(tensor.stride):
         raise ValueError(f"a tensor has {len(tensor.shape)} axes but {len(tensor.stride)} strides")
     _check_extent(tensor)
@@ -246,32 +310,42 @@ def _check_extent(tensor: StoredTensor) -> None:
         )
 
 
-def _build_mapping(arguments: tuple[Any, ...]) -> dict[Any, Any]:
+def _build_mapping(arguments: tuple[Any, ...], budget: Budget) -> dict[Any, Any]:
     if not arguments:
         return {}
+    budget.spend(len(arguments[0]))
     pairs = cast("dict[Any, Any]", arguments[0]).items() if isinstance(arguments[0], dict) else arguments[0]
     return _new_mapping([part for key, value in pairs for part in (key, value)])
 
 
-def _build_parameter(arguments: tuple[Any, ...]) -> Any:
+def _build_parameter(arguments: tuple[Any, ...], _: Budget) -> Any:
     if not isinstance(arguments[0], StoredTensor | UnreadableTensor):
         raise ValueError("a parameter without a tensor")
     return arguments[0]
 
 
-_BUILDERS: dict[str, Callable[[tuple[Any, ...]], Any]] = {
+def _build_subclass(arguments: tuple[Any, ...], budget: Budget) -> Any:
+    """A tensor of a subclass, described by the call that builds a plain one."""
+    target = arguments[0]
+    if isinstance(target, _Global) and _BUILDERS.get(target.name) is _build_subclass:
+        raise ValueError("a tensor of a subclass is described by another one")
+    return _call(target, arguments[2], budget)
+
+
+_BUILDERS: dict[str, Callable[[tuple[Any, ...], Budget], Any]] = {
     "collections.OrderedDict": _build_mapping,
     "collections.Counter": _build_mapping,
-    "collections.defaultdict": lambda _: {},
-    "torch.Size": lambda arguments: _counts(arguments[0]),
+    "collections.defaultdict": lambda *_: {},
+    "torch.Size": lambda arguments, _: _counts(arguments[0]),
     "torch._utils._rebuild_tensor": _build_tensor,
     "torch._utils._rebuild_tensor_v2": _build_tensor,
     "torch._utils._rebuild_parameter": _build_parameter,
     "torch._utils._rebuild_parameter_with_state": _build_parameter,
     "torch.nn.parameter.Parameter": _build_parameter,
-    "torch._utils._rebuild_sparse_tensor": lambda _: UnreadableTensor("sparse"),
-    "torch._utils._rebuild_qtensor": lambda _: UnreadableTensor("quantised"),
-    "torch._utils._rebuild_meta_tensor_no_storage": lambda _: UnreadableTensor("meta"),
+    "torch._tensor._rebuild_from_type_v2": _build_subclass,
+    "torch._utils._rebuild_sparse_tensor": lambda *_: UnreadableTensor("sparse"),
+    "torch._utils._rebuild_qtensor": lambda *_: UnreadableTensor("quantised"),
+    "torch._utils._rebuild_meta_tensor_no_storage": lambda *_: UnreadableTensor("meta"),
 }
 _STORAGES = frozenset(f"{module}.{name}" for module in ("torch", "torch.cuda") for name in DTYPES)
 
@@ -284,7 +358,7 @@ def _count(value: Any) -> int:
 
 def _counts(values: Any) -> tuple[int, ...]:
     counts = cast("tuple[Any, ...]", values) if isinstance(values, tuple | list) else None
-    if counts is None or len(counts) > _MAX_AXES:
+    if counts is None or len(counts) > MAX_AXES:
         raise ValueError("a shape or stride is not a short tuple")
     return tuple(_count(value) for value in counts)
 
@@ -293,10 +367,12 @@ def _counts(values: Any) -> tuple[int, ...]:
 
 
 def _set_items(mapping: Any, items: list[Any]) -> None:
+    if isinstance(mapping, Opaque):
+        return
     if not isinstance(mapping, dict) or len(items) % 2:
         raise ValueError("an entry is set on something that is not a dictionary")
     for key, value in zip(items[::2], items[1::2], strict=True):
-        if isinstance(key, str | int | float | bytes):  # hashing a nested tuple may take for ever
+        if isinstance(key, str | bytes) or (isinstance(key, int) and abs(key) <= _LARGEST_KEY):
             mapping[key] = value
 
 
@@ -345,12 +421,12 @@ def _stack_global(machine: _Machine) -> None:
 
 
 def _instance(machine: _Machine, argument: str) -> None:
-    machine.stack.append(_call(_global(argument.replace(" ", ".", 1)), tuple(machine.since_mark())))
+    machine.stack.append(_call(_global(argument.replace(" ", ".", 1)), tuple(machine.since_mark()), machine.budget))
 
 
 def _object(machine: _Machine) -> None:
     target, *arguments = machine.since_mark()
-    machine.stack.append(_call(target, tuple(arguments)))
+    machine.stack.append(_call(target, tuple(arguments), machine.budget))
 
 
 def _memoize(machine: _Machine, index: int) -> None:
@@ -400,9 +476,9 @@ _ACTIONS: Mapping[str, Callable[[_Machine, Any], None]] = {
     "LONG_BINGET": lambda m, index: _push(m, m.memo[index]),
     "GLOBAL": lambda m, name: _push(m, _global(name.replace(" ", ".", 1))),
     "STACK_GLOBAL": lambda m, _: _stack_global(m),
-    "REDUCE": lambda m, _: _push(m, _call(*m.take(2))),
-    "NEWOBJ": lambda m, _: _push(m, _call(*m.take(2))),
-    "NEWOBJ_EX": lambda m, _: _push(m, _call(*m.take(3)[:2])),
+    "REDUCE": lambda m, _: _push(m, _call(*m.take(2), m.budget)),
+    "NEWOBJ": lambda m, _: _push(m, _call(*m.take(2), m.budget)),
+    "NEWOBJ_EX": lambda m, _: _push(m, _call(*m.take(3)[:2], m.budget)),
     "INST": _instance,
     "OBJ": lambda m, _: _object(m),
     "BUILD": lambda m, _: _build(m),

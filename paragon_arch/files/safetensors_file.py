@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import math
 import struct
+from collections import Counter
 from collections.abc import Mapping
 from typing import IO, Any, cast
 
@@ -17,8 +18,9 @@ import torch
 from torch import Tensor
 
 from ..errors import CorruptCheckpointError, UnsupportedFormatError
+from .budget import MAX_AXES, checked_count, checked_shape, shown
 
-MAX_HEADER = 16 * 2**20
+MAX_HEADER = 8 * 2**20
 """Largest header that is read, in bytes."""
 DTYPES = {
     "F64": torch.float64,
@@ -47,6 +49,7 @@ def read(stream: IO[bytes], size: int) -> tuple[dict[str, Tensor], dict[str, str
     """
     header, start = _read_header(stream, size)
     metadata = _metadata(header.pop("__metadata__", {}))
+    checked_count(len(header))
     spans = {name: _span(name, entry) for name, entry in header.items()}
     _check_cover(spans, size - start)
     tensors = {name: _read_tensor(stream, start, span) for name, span in spans.items()}
@@ -83,9 +86,8 @@ def _parse_json(text: bytes) -> dict[str, Any]:
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     mapping = dict(pairs)
     if len(mapping) != len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"duplicate key {twice[:80]!r}")
+        counts = Counter(name for name, _ in pairs)
+        raise ValueError(f"duplicate key {shown(counts.most_common(1)[0][0])}")
     return mapping
 
 
@@ -101,35 +103,39 @@ def _metadata(value: Any) -> dict[str, str]:
 
 def _span(name: str, entry: Any) -> _Span:
     """One tensor's entry of the header, checked in itself."""
-    shown = repr(name[:80])
+    label = shown(name)
     if not isinstance(entry, dict) or set(cast("dict[str, Any]", entry)) != {"dtype", "shape", "data_offsets"}:
-        raise CorruptCheckpointError(f"its header describes tensor {shown} wrongly; {_AGAIN}")
-    dtype = _dtype(shown, entry["dtype"])
-    shape, offsets = _counts(shown, entry["shape"]), _counts(shown, entry["data_offsets"])
+        raise CorruptCheckpointError(f"its header describes tensor {label} wrongly; {_AGAIN}")
+    dtype = _dtype(label, entry["dtype"])
+    shape, offsets = _counts(label, entry["shape"]), _counts(label, entry["data_offsets"])
     if len(offsets) != 2 or offsets[0] > offsets[1]:
-        raise CorruptCheckpointError(f"its tensor {shown} has wrong offsets; {_AGAIN}")
+        raise CorruptCheckpointError(f"its tensor {label} has wrong offsets; {_AGAIN}")
     needed = math.prod(shape) * dtype.itemsize
     if needed != offsets[1] - offsets[0]:
         raise CorruptCheckpointError(
-            f"its tensor {shown} of shape {shape} and dtype {entry['dtype']} needs {needed:,} bytes "
+            f"its tensor {label} of shape {shape} and dtype {entry['dtype']} needs {needed:,} bytes "
             f"but has {offsets[1] - offsets[0]:,}; {_AGAIN}"
         )
     return dtype, shape, offsets[0], offsets[1]
 
 
-def _dtype(shown: str, name: Any) -> torch.dtype:
+def _dtype(label: str, name: Any) -> torch.dtype:
     if name in _OTHER_DTYPES:
-        raise UnsupportedFormatError(f"its tensor {shown} has dtype {name}: convert it to F32, F16 or BF16")
+        raise UnsupportedFormatError(f"its tensor {label} has dtype {name}: convert it to F32, F16 or BF16")
     if not isinstance(name, str) or name not in DTYPES:
-        raise CorruptCheckpointError(f"its tensor {shown} has the unknown dtype {str(name)[:40]!r}; {_AGAIN}")
+        raise CorruptCheckpointError(f"its tensor {label} has the unknown dtype {shown(name, 40)}; {_AGAIN}")
     return DTYPES[name]
 
 
-def _counts(shown: str, values: Any) -> tuple[int, ...]:
+def _counts(label: str, values: Any) -> tuple[int, ...]:
     counts = cast("list[Any]", values) if isinstance(values, list) else None
-    if counts is None or len(counts) > 16 or not all(type(count) is int and 0 <= count < 2**63 for count in counts):
-        raise CorruptCheckpointError(f"its tensor {shown} has a wrong shape or offsets; {_AGAIN}")
-    return tuple(counts)
+    if (
+        counts is None
+        or len(counts) > MAX_AXES
+        or not all(type(count) is int and 0 <= count < 2**63 for count in counts)
+    ):
+        raise CorruptCheckpointError(f"its tensor {label} has a wrong shape or offsets; {_AGAIN}")
+    return checked_shape(counts)
 
 
 def _check_cover(spans: Mapping[str, _Span], size: int) -> None:
@@ -138,7 +144,7 @@ def _check_cover(spans: Mapping[str, _Span], size: int) -> None:
     for name, (_, _, begin, stop) in sorted(spans.items(), key=lambda item: item[1][2:]):
         if begin != end:
             fault = "overlaps another" if begin < end else "leaves a gap before it"
-            raise CorruptCheckpointError(f"its tensor {name[:80]!r} {fault}; {_AGAIN}")
+            raise CorruptCheckpointError(f"its tensor {shown(name)} {fault}; {_AGAIN}")
         end = stop
     if end != size:
         raise CorruptCheckpointError(f"its tensors take {end:,} bytes but {size:,} follow the header; {_AGAIN}")

@@ -9,6 +9,8 @@ from typing import Any, Literal
 
 from torch import Tensor
 
+from ..errors import StateMismatchError
+from ..files.budget import index
 from ..networks.base import SRNetwork
 
 Generation = Literal["ParagonSR", "ParagonSR2"]
@@ -52,13 +54,18 @@ class State(Mapping[str, Tensor]):
         return shape[axis] if axis < len(shape) else 0
 
     def count(self, prefix: str, suffix: str = "") -> int:
-        """1 + the largest integer that follows ``prefix`` in any key that ends in ``suffix``; 0 if there is none."""
+        """1 + the largest integer that follows ``prefix`` in any key that ends in ``suffix``; 0 if there is none.
+
+        Raises:
+            StateMismatchError: it is larger than the number of tensors.
+        """
         largest = -1
         for key in self._tensors:
             if key.startswith(prefix) and key.endswith(suffix):
-                number = key[len(prefix) :].split(".", 1)[0]
-                if number.isdecimal():
-                    largest = max(largest, int(number))
+                number = index(key[len(prefix) :].split(".", 1)[0])
+                largest = max(largest, -1 if number is None else number)
+        if largest >= len(self):
+            raise StateMismatchError(f"the numbers behind {prefix!r} do not count up from 0; the file is damaged")
         return largest + 1
 
     def features(self) -> int:

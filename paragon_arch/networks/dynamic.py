@@ -110,7 +110,7 @@ class TrackedTransformer(nn.Module):
         identity = torch.zeros(hidden, 1, 3, 3)
         identity[:, :, 1, 1] = 1
         self.register_buffer("identity_kernel", identity)
-        self.register_buffer("tracked_kernel", torch.zeros_like(identity))
+        self.register_buffer("tracked_kernel", torch.zeros(hidden, 1, 3, 3))
         self.register_buffer("tracked_initialized", torch.tensor(False))
         self.project_out = conv(hidden, channels, 1)
 

@@ -31,8 +31,7 @@ class SeparableFilter(nn.Module):
             layer = nn.Conv2d(
                 channels, channels, shape, padding=(shape[0] // 2, shape[1] // 2), groups=channels, bias=False
             )
-            weight = kernel.reshape(1, 1, *shape).repeat(channels, 1, 1, 1)
-            layer.weight = nn.Parameter(weight, requires_grad=False)
+            layer.weight.requires_grad_(False).copy_(kernel.reshape(1, 1, *shape))  # `repeat` on meta would load sympy
             self.add_module(name, layer)
 
     def forward(self, x: Tensor) -> Tensor:

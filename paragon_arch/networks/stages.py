@@ -21,6 +21,8 @@ from torch import Tensor
 
 _BLOCK = 1 << 16
 """Values that are summed at a time on a CPU."""
+_WITH_DOUBLES = ("cpu", "cuda")
+"""Devices that all have float64: Apple's, Intel's Arc and DirectML's have none."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -241,11 +243,18 @@ class Program:
 def channel_sums(x: Tensor) -> Tensor:
     """Sum of each channel, ``(1, C, 1, 1)`` float64."""
     if x.device.type not in ("cpu", "meta"):
-        return x.sum(dim=(2, 3), keepdim=True, dtype=_widest(x))
+        return _row_sums(x).sum(dim=2).view(1, -1, 1, 1)
     total = x.new_zeros(x.shape[1], dtype=torch.float64)
     for rows in _in_blocks(x):
         total += rows.double().sum(dim=(0, 2, 3))
     return total.view(1, -1, 1, 1)
+
+
+def _row_sums(x: Tensor) -> Tensor:
+    """Sums along the rows of ``(1, C, h, w)``: ``(1, C, h)`` float64, on the CPU where the device has none."""
+    if x.device.type in _WITH_DOUBLES:
+        return x.sum(dim=3, dtype=torch.float64)
+    return x.sum(dim=3, dtype=torch.float32).cpu().double()
 
 
 def _in_blocks(x: Tensor) -> Iterator[Tensor]:
@@ -258,7 +267,7 @@ def power_sums(x: Tensor) -> Tensor:
     """Sum of the values, sum of their squares, and their number, ``(3,)`` float64."""
     wide = x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
     if x.device.type not in ("cpu", "meta"):
-        total, squares = wide.sum(dtype=_widest(x)), wide.square().sum(dtype=_widest(x))
+        total, squares = _row_sums(wide).sum(), _row_sums(wide.square()).sum()
     else:  # in pieces that stay in the cache, because the library's kernels would convert all of it first
         total, squares = torch.zeros(2, dtype=torch.float64, device=x.device)
         for rows in _in_blocks(wide):
@@ -291,8 +300,3 @@ class Moments:
         return torch.addcmul((bias - self.mean * gain * weight).to(wide.dtype).view(1, -1, 1, 1), wide, slope).to(
             x.dtype
         )
-
-
-def _widest(x: Tensor) -> torch.dtype:
-    """The type that sums of a tile are formed in; sums over tiles are formed in float64 everywhere."""
-    return torch.float32 if x.device.type == "mps" else torch.float64

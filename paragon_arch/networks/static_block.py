@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from .base import global_average
 from .layers import GlobalGroupNorm, InceptionContext, LayerScale, RMSNorm, conv, depthwise
+from .traced import global_attention, is_traced, overlapping_attention
 
 Attention = Literal["global", "window"]
 PostNorm = Literal["group", "rms"]
@@ -56,9 +57,16 @@ class SpatialAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         q, k, v = self.query(x), self.key(x), self.value(x)
+        if is_traced():
+            return x + self.gamma * self._traced(q, k, v)
         if self.mode == "global" or max(x.shape[2:]) <= ATTENTION_WINDOW:
             return x + self.gamma * attend(q, k, v)
         return x + self.gamma * attend_windows(q, k, v)
+
+    def _traced(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        if self.mode == "global":
+            return global_attention(q, k, v)
+        return overlapping_attention(q, k, v, window=ATTENTION_WINDOW, overlap=ATTENTION_OVERLAP)
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:

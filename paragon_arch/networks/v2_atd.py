@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from .base import SRNetwork, Traits, records_hyperparameters
 from .layers import conv, depthwise
 from .magic import MagicResample
+from .traced import at_most, is_traced, side
 from .windows import (
     attend_in_windows,
     multi_head,
@@ -25,6 +26,12 @@ CATEGORY_GROUP = 256
 """Tokens that attend to each other after sorting by category."""
 MASKED = -100.0
 """Added to the logits between tokens that a shift brought together from opposite sides of the image."""
+
+UNTRACEABLE = (
+    "v2-atd's pro sorts its pixels, and where PyTorch puts equal ones is up to the platform, so that this export would "
+    "give other pictures in silence: use the node Export ONNX (ParagonSR) or the command `paragonsr export`, which fix "
+    "that order and say so"
+)
 
 
 class DictionaryAttention(nn.Module):
@@ -59,6 +66,8 @@ class CategoryAttention(nn.Module):
         self.logit_scale = nn.Parameter(torch.full((1, 1), math.log(10)))
 
     def forward(self, qkv: Tensor, similarity: Tensor) -> Tensor:
+        if is_traced():
+            return self._traced(qkv, similarity)
         batch, length, width = qkv.shape
         order = torch.sort(similarity.argmax(dim=-1), dim=-1, stable=self.stable).indices
         ranks = torch.argsort(order, dim=-1)
@@ -71,6 +80,24 @@ class CategoryAttention(nn.Module):
         gain = self.logit_scale.clamp(max=math.log(100)).exp()
         out = multi_head(q * gain, k, v, heads=self.heads, scale=1.0)
         out = out.reshape(batch, length + missing, width // 3)
+        return self.proj(out.gather(1, ranks[..., None].expand(-1, -1, width // 3)))
+
+    def _traced(self, qkv: Tensor, similarity: Tensor) -> Tensor:
+        """With the stable order: a key that no two tokens share has only one."""
+        if not self.stable:
+            raise NotImplementedError(UNTRACEABLE)
+        batch, length, width = qkv.shape
+        count, places = side(qkv, 1), torch.arange(length, device=qkv.device)[None]
+        order = torch.sort(similarity.argmax(dim=-1) * count + places, dim=-1).indices
+        ranks = torch.zeros_like(order).scatter(1, order, places.expand_as(order))
+        size = at_most(length, CATEGORY_GROUP)
+        padded = torch.arange((length + size - 1) // size * size, device=qkv.device)
+        mirrored = torch.where(padded < count, padded, 2 * count - 1 - padded)  # as `forward` completes the last group
+        order = order.index_select(1, mirrored)
+        tokens = qkv.gather(1, order[..., None].expand(-1, -1, width)).reshape(-1, size, width)
+        q, k, v = parts(tokens, 3, dim=-1)
+        gain = self.logit_scale.clamp(max=math.log(100)).exp()
+        out = multi_head(q * gain, k, v, heads=self.heads, scale=1.0).reshape(batch, -1, width // 3)
         return self.proj(out.gather(1, ranks[..., None].expand(-1, -1, width // 3)))
 
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from .base import global_average
 from .layers import InceptionContext, LayerScale, RMSNorm, ShuffleConv, conv, depthwise, gated_product
+from .traced import is_traced, window_attention
 from .windows import (
     attend_in_windows,
     multi_head,
@@ -110,6 +111,8 @@ class ConvWindowAttention(nn.Module):
         self.proj = conv(channels, channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
+        if is_traced():
+            return self.proj(window_attention(x, self.qkv, window=self.window, shift=self.shift, heads=HEADS))
         if max(x.shape[2:]) <= self.window:
             return self.proj(self._single(x))
         return self.proj(in_shifted_windows(x, self.window, self.shift, self._attend))

@@ -110,7 +110,8 @@ class TokenAttention(nn.Module):
 
     def __init__(self, channels: int, *, tokens: int, reduced: int = 16) -> None:
         super().__init__()
-        self.token_dict = nn.Parameter(torch.randn(1, tokens, channels) * 0.02)
+        self.token_dict = nn.Parameter(torch.empty(1, tokens, channels))
+        nn.init.normal_(self.token_dict, std=0.02)
         self.q_proj = nn.Linear(channels, reduced)
         self.k_proj = nn.Linear(channels, reduced)
         self.v_proj = nn.Linear(channels, channels)

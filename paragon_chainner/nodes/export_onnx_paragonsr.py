@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 from enum import Enum
 from pathlib import Path
 
 from paragon_arch import fuse
-from paragon_arch.errors import InvalidOptionError, OutputError
+from paragon_arch.dead_leaves import dead_leaves
+from paragon_arch.errors import InvalidOptionError, OutputError, QualityError
+from paragon_arch.networks.base import SRNetwork
 from paragon_arch.spandrel_support import ParagonModelDescriptor
-from paragon_engine.onnx_export import SIZES, TOLERANCE, compare, export_onnx
+from paragon_engine.onnx_export import SIZES, TOLERANCE, comparable, compare, export_onnx, sorts_tokens
 from paragon_engine.quantize import QuantizationOptions, quantize
+from paragon_engine.release.artefacts import graph_artefact
+from paragon_engine.release.verify import LIMITS
 
 from ..host import Model, NodeContext, OnnxModel, groups, inputs, onnx_model, outputs
 from ..models import copied, own_model
 from ..progress import NodeProgress
+from ..words import apps_words, in_levels
 from .group import group
+
+LEAST_PSNR = LIMITS["fp16"].psnr or 0.0
+"""Between the pictures of an FP16 graph and the model's, in dB; that of a release."""
+PICTURE = 96
+"""Side of the picture on which that is measured."""
 
 
 class ParagonSRPrecision(Enum):
@@ -24,6 +35,15 @@ class ParagonSRPrecision(Enum):
     FP32 = "fp32"
     FP16 = "fp16"
     INT8 = "int8"
+
+
+class ParagonSROpset(Enum):
+    """Version of ONNX's operators."""
+
+    OPSET_17 = 17
+    OPSET_18 = 18
+    OPSET_19 = 19
+    OPSET_20 = 20
 
 
 @group.register(
@@ -51,7 +71,12 @@ class ParagonSRPrecision(Enum):
             hint=True,
         ),
         groups.if_enum_group(1, (ParagonSRPrecision.FP32, ParagonSRPrecision.FP16))(
-            inputs.NumberInput("Opset", default=18, min=17, max=20, has_handle=False).with_id(2),
+            inputs.EnumInput(
+                ParagonSROpset,
+                label="Opset",
+                default=ParagonSROpset.OPSET_18,
+                option_labels={opset: str(opset.value) for opset in ParagonSROpset},
+            ).with_id(2),
             inputs.BoolInput("Fixed Size", default=False)
             .with_id(3)
             .with_docs(
@@ -59,8 +84,8 @@ class ParagonSRPrecision(Enum):
                 hint=True,
             ),
             groups.if_group(groups.Condition.bool(3, True))(
-                inputs.NumberInput("Width", default=256, min=1, unit="px", has_handle=False).with_id(4),
-                inputs.NumberInput("Height", default=256, min=1, unit="px", has_handle=False).with_id(5),
+                inputs.NumberInput("Width", default=256, min=1, unit="px").with_id(4),
+                inputs.NumberInput("Height", default=256, min=1, unit="px").with_id(5),
             ),
         ),
         groups.if_enum_group(1, ParagonSRPrecision.INT8)(
@@ -87,7 +112,7 @@ def export_onnx_paragonsr_node(
     context: NodeContext,
     model: Model,
     precision: ParagonSRPrecision,
-    opset: int,
+    opset: ParagonSROpset,
     fixed: bool,
     width: int,
     height: int,
@@ -97,16 +122,20 @@ def export_onnx_paragonsr_node(
 
     Raises:
         OutputError: the graph computes something else.
-        QualityError: INT8 loses too much.
+        QualityError: FP16 or INT8 loses too much.
     """
-    fused = fuse(copied(own_model(model)), accept_identity=True).cpu()
-    if precision is ParagonSRPrecision.INT8:
-        graph, text = _quantised(fused, calibration, NodeProgress(context))
-    else:
-        context.set_progress(0.1)
-        half = precision is ParagonSRPrecision.FP16
-        graph, text = _exported(fused, opset, (height, width) if fixed else None, half=half)
-    return onnx_model(graph), f"{precision.name}, {len(graph):,} bytes; {text}"
+    with apps_words():
+        fused = fuse(copied(own_model(model)), accept_identity=True).cpu()
+        if precision is ParagonSRPrecision.INT8:
+            graph, text = _quantised(fused, calibration, NodeProgress(context))
+        else:
+            context.set_progress(0.1)
+            half = precision is ParagonSRPrecision.FP16
+            graph, text = _exported(fused, opset.value, (height, width) if fixed else None, half=half)
+    order = (
+        " The model sorts its pixels; the graph takes equal ones in their order." if sorts_tokens(fused.model) else ""
+    )
+    return onnx_model(graph), f"{precision.name}, {len(graph):,} bytes; {text}.{order}"
 
 
 def _exported(
@@ -114,12 +143,29 @@ def _exported(
 ) -> tuple[bytes, str]:
     network, precision = model.model, "fp16" if half else "fp32"
     graph = export_onnx(network, precision=precision, opset=opset, dynamic=size is None, size=size)
+    if half:
+        quality = _psnr(graph, network, size)
+        if quality < LEAST_PSNR:
+            raise QualityError(
+                f"FP16 loses too much of this model's pictures: {quality:.1f} dB between the two, where {LEAST_PSNR:g} "
+                "are wanted: choose FP32"
+            )
+        return graph, f"opset {opset}; {quality:.1f} dB between its pictures and the model's ({LEAST_PSNR:g} wanted)"
     least = model.size_requirements.minimum
     sizes = [(count, max(h, least), max(w, least)) for count, h, w in (SIZES if size is None else [(1, *size)])]
     difference = compare(graph, network, sizes)
-    if not half and difference > TOLERANCE:
-        raise OutputError(f"the graph differs from the model by {difference:.1e}: please report this")
-    return graph, f"opset {opset}; largest difference from the model {difference:.1e}"
+    if difference > TOLERANCE:
+        raise OutputError(f"the graph's pictures differ by {in_levels(difference)}: please report this, with the model")
+    return graph, f"opset {opset}; pictures differ from the model's by {in_levels(difference)} at most"
+
+
+def _psnr(graph: bytes, network: SRNetwork, size: tuple[int, int] | None) -> float:
+    """In dB, on a picture like a photograph; rounded as on hardware that computes in FP16."""
+    height, width = size or (PICTURE, PICTURE)
+    picture = dead_leaves(max(height, width), 0)[..., :height, :width]
+    found, expected = graph_artefact(graph, name="the graph").run(picture), comparable(network)(picture)
+    peak = max(1.0, float(expected.abs().max()))
+    return -10 * math.log10(max(float((found - expected).square().mean()) / peak**2, 1e-20))
 
 
 def _quantised(model: ParagonModelDescriptor, calibration: Path | None, progress: NodeProgress) -> tuple[bytes, str]:

@@ -6,6 +6,7 @@ from paragon_arch.api import fuse_verbosely
 
 from ..host import LoadedModel, Model, NodeContext, inputs, outputs, settings
 from ..models import copied, own_model, placed
+from ..words import apps_words, in_levels
 from .group import ICON, SAME_MODEL, group
 
 
@@ -38,5 +39,10 @@ from .group import ICON, SAME_MODEL, group
 def fuse_paragonsr_model_node(context: NodeContext, model: Model, accept_identity: bool) -> tuple[LoadedModel, str]:
     """Return (a fused copy, what was done)."""
     # in FP32: products of rounded weights would be rounded again
-    fused, fusion = fuse_verbosely(copied(own_model(model)), accept_identity=accept_identity)
-    return placed(fused, settings(context)), fusion.message
+    with apps_words():
+        fused, fusion = fuse_verbosely(copied(own_model(model)), accept_identity=accept_identity)
+    text = fusion.message
+    if fusion.changed:
+        before, after = own_model(model).report.parameters, fused.report.parameters
+        text = f"fused: {before:,} weights became {after:,}; pictures change by {in_levels(fusion.worst)} at most"
+    return placed(fused, settings(context)), text

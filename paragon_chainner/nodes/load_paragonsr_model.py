@@ -8,6 +8,7 @@ import paragon_arch
 
 from ..host import LoadedModel, NodeContext, groups, inputs, outputs, settings
 from ..models import placed
+from ..words import apps_words, in_the_apps_words
 from .group import ICON, group
 
 SET_SCALE, SCALE, SET_ALPHA, ALPHA = 1, 2, 3, 4
@@ -19,7 +20,8 @@ SET_SCALE, SCALE, SET_ALPHA, ALPHA = 1, 2, 3, 4
     name="Load ParagonSR Model",
     description=[
         "Load a ParagonSR or ParagonSR2 checkpoint of any generation. What it is gets recognised from the file.",
-        "The standard Load Model node loads these files as well. This one can be told what a file does not store.",
+        "The standard Load Model node loads these files as well, but cannot see their names, which may say the scale.",
+        "This node sees them, can be told what a file does not store, and shows what had to be guessed.",
     ],
     icon=ICON,
     inputs=[
@@ -32,7 +34,7 @@ SET_SCALE, SCALE, SET_ALPHA, ALPHA = 1, 2, 3, 4
             hint=True,
         ),
         groups.if_group(groups.Condition.bool(SET_SCALE, True))(
-            inputs.NumberInput("Scale", default=2, min=1, max=16, label_style="hidden", has_handle=False).with_id(SCALE)
+            inputs.NumberInput("Scale", default=2, min=1, max=16, label_style="hidden").with_id(SCALE)
         ),
         inputs.BoolInput("Set Alpha", default=False)
         .with_id(SET_ALPHA)
@@ -43,7 +45,7 @@ SET_SCALE, SCALE, SET_ALPHA, ALPHA = 1, 2, 3, 4
         ),
         groups.if_group(groups.Condition.bool(SET_ALPHA, True))(
             inputs.NumberInput(
-                "Alpha", default=0.4, min=0, max=1, precision=2, step=0.05, label_style="hidden", has_handle=False
+                "Alpha", default=0.4, min=0, max=1, precision=2, step=0.05, label_style="hidden"
             ).with_id(ALPHA)
         ),
     ],
@@ -60,6 +62,7 @@ SET_SCALE, SCALE, SET_ALPHA, ALPHA = 1, 2, 3, 4
         ).suggest(),
         outputs.DirectoryOutput("Directory", of_input=0).with_id(2),
         outputs.FileNameOutput("Name", of_input=0).with_id(1),
+        outputs.TextOutput("Notes").with_id(3),
     ],
     node_context=True,
     see_also=["chainner:pytorch:load_model"],
@@ -67,7 +70,9 @@ SET_SCALE, SCALE, SET_ALPHA, ALPHA = 1, 2, 3, 4
 )
 def load_paragonsr_model_node(
     context: NodeContext, path: Path, set_scale: bool, scale: int, set_alpha: bool, alpha: float
-) -> tuple[LoadedModel, Path, str]:
-    """Load `path`; errors are those of `paragon_arch.load`."""
-    model = paragon_arch.load(path, scale=scale if set_scale else None, alpha=alpha if set_alpha else None)
-    return placed(model, settings(context)), path.parent, path.stem
+) -> tuple[LoadedModel, Path, str, str]:
+    """Load `path`; errors are those of `paragon_arch.load`. The notes are guesses, repairs and contradictions."""
+    with apps_words():
+        model = paragon_arch.load(path, scale=scale if set_scale else None, alpha=alpha if set_alpha else None)
+    notes = in_the_apps_words("\n".join(model.report.problems))
+    return placed(model, settings(context)), path.parent, path.stem, notes or "none"

@@ -8,6 +8,7 @@ import paragon_arch
 
 from ..host import Model, inputs
 from ..models import copied, own_model
+from ..words import apps_words
 from .group import group
 
 
@@ -33,4 +34,5 @@ def save_paragonsr_model_node(model: Model, directory: Path, name: str, overwrit
     """Write ``directory/name.safetensors``; errors are those of `paragon_arch.save`."""
     file = (directory / f"{name}.safetensors").resolve()
     file.parent.mkdir(parents=True, exist_ok=True)
-    paragon_arch.save(copied(own_model(model)), file, overwrite=overwrite)
+    with apps_words():
+        paragon_arch.save(copied(own_model(model)), file, overwrite=overwrite)

@@ -16,6 +16,7 @@ import torch
 
 from paragon_arch.errors import ParagonError
 from paragon_arch.files.atomic import atomic_path
+from paragon_arch.files.records import recall
 from paragon_arch.networks.base import SRNetwork
 
 from ..packages import installed, version
@@ -46,7 +47,7 @@ def choose(network: SRNetwork, *, device: torch.device, precision: Precision, ca
     candidates = {item.name: item for item in usable(device, precision) if item.quick}
     key, remembered = cache_key(network, device, precision), read_cache(path)
     name = remembered.get(key, {}).get("backend")
-    if name in candidates:
+    if isinstance(name, str) and name in candidates:
         return candidates[name]
     times = measure(network, list(candidates.values()), device=device, precision=precision)
     best = min(times, key=lambda name: times[name])
@@ -115,19 +116,17 @@ def cache_file() -> Path:
 
 def read_cache(path: Path) -> dict[str, dict[str, Any]]:
     """Remembered choices; none where the file is missing, damaged or not ours."""
-    try:
-        content: Any = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    if not isinstance(content, dict):
-        return {}
-    entries: dict[Any, Any] = content  # pyright: ignore[reportUnknownVariableType]
-    return {str(key): value for key, value in entries.items() if isinstance(value, dict)}
+    return {key: value for key, value in recall(path).items() if isinstance(value, dict)}
+
+
+def _time(choice: Mapping[str, Any]) -> float:
+    at = choice.get("at")
+    return at if isinstance(at, int | float) else 0
 
 
 def write_cache(path: Path, choices: Mapping[str, Mapping[str, Any]]) -> None:
     """Remember choices; a folder that cannot be written is no reason to fail."""
-    newest = sorted(choices.items(), key=lambda item: float(item[1].get("at", 0)), reverse=True)[:KEPT]
+    newest = sorted(choices.items(), key=lambda item: _time(item[1]), reverse=True)[:KEPT]
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_path(path, overwrite=True) as temp:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 import torch
 
 from paragon_arch.errors import InvalidOptionError
 from paragon_arch.loading import Opened
+from paragon_arch.model import FamilyModel
 from paragon_arch.networks.base import SRNetwork, Traits
-from paragon_arch.spandrel_support import ParagonModelDescriptor
 
 from ..progress import log
 from . import Backend, Precision, Runner, backend
@@ -17,13 +17,15 @@ from .choose import choose
 from .guard import Guarded, ladder
 from .network import BackendNetwork
 
+if TYPE_CHECKING:
+    from paragon_arch import ParagonModelDescriptor
+
 PrecisionChoice = Precision | Literal["auto"]
+Model = TypeVar("Model", "ParagonModelDescriptor", FamilyModel)
 
 
-def with_backend(
-    model: ParagonModelDescriptor, name: str = "torch", *, precision: PrecisionChoice = "auto"
-) -> ParagonModelDescriptor:
-    """A descriptor of the same model that runs on a backend.
+def with_backend(model: Model, name: str = "torch", *, precision: PrecisionChoice = "auto") -> Model:
+    """The same kind of object of the same model that runs on a backend.
 
     Args:
         model: on the device that does the work, in FP32.
@@ -43,7 +45,7 @@ def with_backend(
     log.info("backend %s, %s", item.name, first)
     steps = ladder(first, network.traits, ("fp32", "fp16", "bf16"))
     worker = BackendNetwork(network, run, precisions=steps)
-    return ParagonModelDescriptor(Opened(worker, model.layout, model.report))
+    return type(model)(Opened(worker, model.layout, model.report))
 
 
 def default_precision(traits: Traits, device: torch.device) -> Precision:

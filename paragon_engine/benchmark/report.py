@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from typing import Any
 
 from paragon_arch.errors import InvalidOptionError
+from paragon_arch.files.records import json_object
 
 from .run import Case, Report, Row
 
@@ -25,7 +25,7 @@ def from_json(text: str) -> Report:
         InvalidOptionError: it is something else.
     """
     try:
-        data: dict[str, Any] = json.loads(text)
+        data = json_object(text)
         for case in data["cases"]:
             case["rows"] = [Row(**row) for row in case["rows"]]
         data["cases"] = [Case(**case) for case in data["cases"]]

@@ -79,8 +79,9 @@ def inference_form(
     """
     chosen = _chosen(passes, target)
     like = next(network.parameters())
-    # double precision: the products of weights are rounded once, at the end
-    twin = copy.deepcopy(network).eval().requires_grad_(False).to("cpu", torch.float64)
+    # double precision: the products of weights are rounded once, at the end. On the CPU first, there and back: copies
+    # convert on the device that they leave, and several devices have no such numbers
+    twin = copy.deepcopy(network).eval().requires_grad_(False).to("cpu").to(torch.float64)
     parts = take_apart(twin) or Parts(twin, nn.Sequential(), nn.Sequential())
     form = InferenceForm(parts, scale=network.scale, minimum_size=network.minimum_size)
     with torch.no_grad():
@@ -88,7 +89,7 @@ def inference_form(
             count = step.apply(form)
             if count:
                 form.applied[step.name] = count
-    form = form.eval().requires_grad_(False).to(like.device, like.dtype)
+    form = form.eval().requires_grad_(False).to(like.dtype).to(like.device)
     return form.to(memory_format=form.memory_format)  # pyright: ignore[reportCallIssue] - missing in torch's stubs
 
 

@@ -2,7 +2,7 @@
 
 from .compare import write_comparison
 from .folder import FolderOptions, FolderSummary, upscale_files, upscale_jobs
-from .plan import Job, Shard, plan
+from .plan import Job, Shard, is_pattern, plan
 from .report import write_report
 
 __all__ = [
@@ -10,6 +10,7 @@ __all__ = [
     "FolderSummary",
     "Job",
     "Shard",
+    "is_pattern",
     "plan",
     "upscale_files",
     "upscale_jobs",

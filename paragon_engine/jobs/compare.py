@@ -9,6 +9,7 @@ from PIL import Image, ImageDraw
 
 from ..pictures import Picture, Pixels, to_bytes, write_image
 from ..pictures.colour import conversion_of
+from ..pictures.icc import described
 from ..pictures.resample import Size, resized
 
 PREVIEW = 900
@@ -51,7 +52,7 @@ def comparison(before: Picture, after: Picture) -> Pixels:
 
 def shown(picture: Picture) -> Pixels:
     """A picture as a screen shows it: sRGB in 0..1, three channels, transparency over a chequered ground."""
-    conversion = conversion_of(picture.info.icc_profile)
+    conversion = conversion_of(described(picture.info))
     pixels = picture.pixels if conversion is None else conversion.to_srgb(picture.pixels).clip(0, 1)
     if pixels.shape[2] == 1:
         pixels = pixels.repeat(3, axis=2)

@@ -7,10 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from spandrel import ImageModelDescriptor
-
 from paragon_arch.errors import ImageError, OutputError, OutputExistsError
 from paragon_arch.files.atomic import make_folder, remove_leftovers
+from paragon_arch.model import ImageModel as ImageModelDescriptor
 
 from ..pictures import (
     Picture,
@@ -19,6 +18,7 @@ from ..pictures import (
     has_transparency,
     image_size,
     output_format,
+    prepared,
     read_image,
     write_image,
 )
@@ -162,7 +162,7 @@ class _Worker:
         picture = read_image(job.source, max_pixels=self._settings.max_pixels)
         size = self._settings.output_size(picture.size, self._model.scale)
         check_output(job.target, size, alpha=has_transparency(picture))  # before the work, not after it
-        return picture
+        return prepared(picture, job.target, self._options.write)
 
     def _look_at_existing(self, job: Job) -> None:
         """Raise `_SkippedError` if an existing output is to be kept."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import html
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from urllib.parse import quote
@@ -12,6 +13,7 @@ from PIL import Image
 
 from paragon_arch.errors import ImageError
 from paragon_arch.files.atomic import atomic_path, make_folder
+from paragon_arch.files.records import printable
 
 from ..pictures import Pixels, read_image, to_bytes
 from ..pictures.resample import resized
@@ -95,8 +97,8 @@ def write_report(
                 entries.append(_entry(source, target, files))
             except ImageError as error:
                 log.warning("left out of the report: %s", error)
-        page = _PAGE.format(title=html.escape(path.stem), count=len(entries), entries="\n".join(entries))
-        temporary.write_text(page, encoding="utf-8")
+        page = _PAGE.format(title=html.escape(printable(path.stem)), count=len(entries), entries="\n".join(entries))
+        temporary.write_text(page, encoding="utf-8", errors="backslashreplace")
     return len(entries)
 
 
@@ -105,9 +107,9 @@ def _entry(source: Path, target: Path, files: Path) -> str:
     old, new = enlarged(before, after.size), shown(after)
     left, top, (width, height) = detailed_part(new, CROP)
     part = slice(top, top + height), slice(left, left + width)
-    name = f"{target.stem[:40]}-{hashlib.sha256(str(target).encode()).hexdigest()[:8]}"
+    name = f"{printable(target.stem)[:40]}-{hashlib.sha256(os.fsencode(target)).hexdigest()[:8]}"
     return _ENTRY.format(
-        name=html.escape(target.name),
+        name=html.escape(printable(target.name)),
         before="{} × {}".format(*before.size),
         after="{} × {}".format(*after.size),
         whole=_slider(_reduced(old), _reduced(new), files, name),
@@ -121,7 +123,7 @@ def _slider(before: Pixels, after: Pixels, files: Path, name: str) -> str:
         file = files / f"{name}-{kind}.webp"
         with atomic_path(file, overwrite=True) as temporary:
             Image.fromarray(to_bytes(pixels)).save(temporary, format="WEBP", quality=92)
-        links[kind] = html.escape(quote(f"{files.name}/{file.name}"))
+        links[kind] = html.escape(quote(os.fsencode(f"{files.name}/{file.name}")))
     return _SLIDER.format(label=html.escape(name), **links)
 
 

@@ -3,10 +3,10 @@
 from .check import SIZES, TOLERANCE, check_graph, compare, inferred_scale
 from .export import Precision, export_onnx, has_feature_tap, usable_opset, with_metadata
 from .half import to_half
+from .order import comparable, sorts_tokens
 from .reading import properties, read_graph
 from .rounding import with_rounding
 from .slim import slim
-from .symbolic import comparable, sorts_tokens
 
 __all__ = [
     "SIZES",

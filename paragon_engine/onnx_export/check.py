@@ -12,7 +12,7 @@ from paragon_arch.errors import OutputError
 
 from ..packages import require
 from ..progress import log
-from .symbolic import comparable
+from .order import comparable
 
 SIZES = ((1, 17, 23), (2, 40, 31), (1, 8, 513), (1, 61, 5))
 """(batch, height, width) that no export is traced at: primes, below a window, very wide, very narrow."""

@@ -2,11 +2,12 @@
 
 Made with PyTorch's tracing exporter. Measured on small networks of every layout (PyTorch 2.15, opset 18): 0.1 to 4 s,
 where the newer exporter takes 12 to 110 s, and right to 1e-5 at sizes it was not traced at, window attention included,
-because the networks compute with the tensor's own sizes and `symbolic` replaces the few modules that branch on them.
+because the networks put every decision about sizes into the graph (`paragon_arch.networks.traced`).
 """
 
 from __future__ import annotations
 
+import copy
 import inspect
 import io as streams
 import os
@@ -28,8 +29,8 @@ from ..packages import require
 from ..progress import log
 from .check import check_graph
 from .half import to_half
+from .order import comparable
 from .slim import slim as slimmed
-from .symbolic import symbolic
 
 Precision = Literal["fp32", "fp16"]
 
@@ -114,7 +115,7 @@ def export_onnx(
     """
     _check_options(network, opset=opset, dynamic=dynamic, size=size, precision=precision, video=video)
     require("onnx", "ONNX export")
-    traced = symbolic(network).to("cpu", torch.float32).eval()
+    traced = copy.deepcopy(comparable(network)).to("cpu", torch.float32).eval()
     graph = _trace(traced, TRACED_AT if size is None else size, opset, dynamic, video)
     graph = slimmed(graph) if slim else graph
     if precision == "fp16":

@@ -1,4 +1,4 @@
-"""Colour pictures with 16 bits a channel, which Pillow would cut down to 8 without a word."""
+"""Pictures with 16 bits a sample, which Pillow would cut down to 8 without a word, and what PNG's samples mean."""
 
 from __future__ import annotations
 
@@ -12,70 +12,98 @@ from PIL import Image
 
 from paragon_arch.errors import ImageError
 
-_RGBA: dict[int, tuple[int, ...]] = {2: (0, 3), 3: (0, 1, 2), 4: (0, 1, 2, 3)}
-"""Number of channels -> which of RGBA they are."""
-_PNG_CHANNELS = {2: 3, 4: 2, 6: 4}
-"""PNG colour type -> number of channels. Plain gray is left to Pillow, which reads it in full."""
-_TIFF_BITS, _TIFF_PHOTOMETRIC, _TIFF_EXTRA = 258, 262, 338
-_PREMULTIPLIED = (1,)
+from .picture import Pixels
+from .png_chunks import Chunks
+
+_RGBA: dict[int, tuple[int, ...]] = {4: (0, 3), 2: (0, 1, 2), 6: (0, 1, 2, 3)}
+"""PNG colour type -> which of RGBA it has. Plain gray is left to Pillow, which reads it in full."""
+_STEP = 2
+"""Steps of 8 bits by which two readings of a picture may differ, for their rounding."""
 
 
-def deep_channels(image: Image.Image) -> tuple[int, ...] | None:
-    """Channels of RGBA that an opened, not yet decoded picture has, if Pillow would drop bits of them; else None."""
-    if image.format == "PNG":
-        bits, colour = _png_header(image)
-        return _RGBA.get(_PNG_CHANNELS.get(colour, 1)) if bits == 16 else None
-    if image.format == "TIFF":
-        bits = getattr(image, "tag_v2", {}).get(_TIFF_BITS, (8,))
-        return _RGBA.get(len(bits), ()) if len(bits) > 1 and max(bits) > 8 else None
-    return None
+def is_deep(found: Chunks) -> bool:
+    """Whether Pillow would drop bits of a PNG."""
+    return found.bits == 16 and found.colour in _RGBA
 
 
-def read_deep(path: Path, image: Image.Image, channels: tuple[int, ...]) -> NDArray[np.float32]:
-    """Decode a PNG or TIFF of 16 bits with PyAV.
+def read_png16(path: Path, data: bytes, found: Chunks) -> Pixels:
+    """Decode a PNG of 16 bits with PyAV.
 
     Args:
-        path: the file.
-        image: the same, opened by Pillow.
-        channels: what `deep_channels` found.
+        path: for messages.
+        data: the PNG without ancillary chunks.
+        found: what it says about itself.
 
     Returns:
-        ``(H, W, C)`` float32 in 0..1, C = 2 (gray, alpha), 3 or 4.
+        ``(H, W, C)`` in 0..1, C = 2 (gray, alpha), 3 or 4.
 
     Raises:
-        ImageError: a TIFF that PyAV does not decode in full, or PyAV is not installed.
+        ImageError: PyAV does not decode it, or is not installed.
     """
-    tags: Any = getattr(image, "tag_v2", {})
-    if not channels or tags.get(_TIFF_PHOTOMETRIC, 2) not in (0, 1, 2):
-        raise ImageError(f"{path}: {image.format} of this kind with more than 8 bits is not supported; save it as PNG")
-    values = _decode(path, image.format or "")[..., channels]
-    result = np.true_divide(values, 65535, dtype=np.float32)
-    if tags.get(_TIFF_EXTRA) == _PREMULTIPLIED and len(channels) in (2, 4):
-        result[..., :-1] /= np.maximum(result[..., -1:], 1 / 65535)
-        result.clip(0, 1, out=result)
-    return result
-
-
-def _decode(path: Path, name: str) -> NDArray[np.uint16]:
-    """The first picture of a file as (H, W, RGBA) of 16 bits."""
     try:
         av: Any = import_module("av")
     except ImportError as error:
         raise ImageError(f"{path}: reading 16-bit colour needs PyAV: pip install av") from error
-    decoder = av.CodecContext.create(name.lower(), "r")
-    frames = [*decoder.decode(av.Packet(path.read_bytes())), *decoder.decode(None)]
+    decoder = av.CodecContext.create("png", "r")
+    frames = [*decoder.decode(av.Packet(data)), *decoder.decode(None)]
     if not frames or frames[0].format.components[0].bits <= 8:
-        raise ImageError(f"{path}: this kind of {name} with more than 8 bits is not supported; save it as PNG")
-    return frames[0].to_ndarray(format="rgba64le")
+        raise ImageError(f"{path}: this kind of PNG with 16 bits is not supported; save it with 8 bits")
+    words: NDArray[np.uint16] = frames[0].to_ndarray(format="rgba64le")[..., _RGBA[found.colour]]
+    return np.true_divide(words, 65535, dtype=np.float32)
 
 
-def _png_header(image: Image.Image) -> tuple[int, int]:
-    """(bits per channel, colour type) from the IHDR chunk."""
-    stream: Any = getattr(image, "fp", None)
-    if stream is None:
-        raise ValueError("decoded already")
-    position = stream.tell()
-    stream.seek(24)
-    bits, colour = stream.read(2)
-    stream.seek(position)
-    return bits, colour
+def check_against(path: Path, values: Pixels, image: Image.Image, full: int = 65535) -> None:
+    """Compare what a decoder gave with Pillow's reading of the same file in 8 bits, which was made anyway.
+
+    Args:
+        path: for the message.
+        values: (H, W, C) in 0..1, as they are stored.
+        image: Pillow's reading.
+        full: the largest code, where Pillow reads gray in 16 bits.
+
+    Raises:
+        ImageError: they are different pictures: one of the decoders is wrong about this kind of file.
+    """
+    wide = image.mode.startswith("I")
+    known = np.asarray(image).reshape(image.height, image.width, -1).astype(np.float32)
+    known *= 255 / full if wide else 1
+    count = min(known.shape[2], values.shape[2], 1 if values.shape[2] < 3 else 3)
+    same = known.shape[:2] == values.shape[:2]
+    if same and image.mode not in ("RGBa", "La"):  # which Pillow has multiplied by alpha in steps of 8 bits
+        same = bool((np.abs(values[..., :count] * 255 - known[..., :count]) <= _STEP).mean() > 0.999)
+    if not same:
+        raise ImageError(
+            f"{path}: two decoders read different pictures from it: this kind of {image.format} with more than 8 bits "
+            "is not supported; save it as PNG"
+        )
+
+
+def transparent_colour(values: Pixels, found: Chunks, content: bytes) -> Pixels:
+    """(H, W, C) of a PNG without alpha channel with the alpha that its `tRNS` chunk means, whatever the depth."""
+    colours = 1 if found.colour == 0 else 3
+    if found.colour not in (0, 2) or len(content) != 2 * colours or values.shape[2] != colours:
+        return values
+    wanted = np.frombuffer(content, ">u2").astype(np.int64) & (2**found.bits - 1)
+    codes = np.rint(values * (2**found.bits - 1)).astype(np.int64)
+    alpha = (codes != wanted).any(axis=2, keepdims=True).astype(np.float32)
+    return np.concatenate([values, alpha], axis=2)
+
+
+def significant(values: Pixels, found: Chunks, content: bytes) -> Pixels:
+    """(H, W, C) in 0..1 of a PNG whose `sBIT` chunk says that samples have fewer bits than the file has room for.
+
+    Samples that were shifted up and filled with zeros get their full range back: white is white.
+    """
+    full = 2**found.bits - 1
+    if found.bits < 8 or found.colour == 3 or len(content) != values.shape[2]:
+        return values
+    scaled = values
+    for index, bits in enumerate(content):
+        if not 0 < bits < found.bits:
+            continue
+        codes = np.rint(values[..., index] * full).astype(np.uint32)
+        low = found.bits - bits
+        if not bool((codes & (2**low - 1)).any()):
+            scaled = scaled.copy() if scaled is values else scaled
+            scaled[..., index] = np.true_divide(codes >> low, 2**bits - 1, dtype=np.float32)
+    return scaled

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 
 from PIL import features
@@ -22,34 +25,95 @@ class Format:
     """It can hold transparency."""
     max_side: int
     """Largest width or height."""
+    mime: str
+    """Its media type."""
     deep: bool = False
     """It is written with 16 bits a channel where the picture has them."""
-    metadata: bool = True
-    """It can hold an ICC profile and EXIF data."""
+
+
+@dataclass(frozen=True)
+class PlugIn:
+    """A format that is read, not written, where a plug-in for Pillow is installed."""
+
+    name: str
+    """Pillow's name."""
+    extensions: tuple[str, ...]
+    module: str
+    """What is imported for it."""
+    package: str
+    """What is installed for it."""
+    register: str = ""
+    """A function of the module that makes Pillow know it; "" where importing it does."""
 
 
 _LARGE = 2**31 - 1
 
 FORMATS = (
-    Format("PNG", (".png",), True, _LARGE, deep=True),
-    Format("JPEG", (".jpg", ".jpeg", ".jpe", ".jfif"), False, 65535),
-    Format("WEBP", (".webp",), True, 16383),
-    Format("TIFF", (".tif", ".tiff"), True, _LARGE, deep=True),
-    Format("BMP", (".bmp",), False, _LARGE, metadata=False),
-    *((Format("AVIF", (".avif",), True, 65535),) if features.modules.get("avif") and features.check("avif") else ()),
+    Format("PNG", (".png",), True, _LARGE, "image/png", deep=True),
+    Format("JPEG", (".jpg", ".jpeg", ".jpe", ".jfif"), False, 65535, "image/jpeg"),
+    Format("WEBP", (".webp",), True, 16383, "image/webp"),
+    Format("TIFF", (".tif", ".tiff"), True, _LARGE, "image/tiff", deep=True),
+    Format("BMP", (".bmp",), False, _LARGE, "image/bmp"),
+    *(
+        (Format("AVIF", (".avif",), True, 65535, "image/avif"),)
+        if features.modules.get("avif") and features.check("avif")
+        else ()
+    ),
 )
 """The allow-list: nothing else is read, whatever else Pillow could open. AVIF where Pillow was built with it."""
+PLUG_INS = (
+    PlugIn("HEIF", (".heic", ".heif", ".hif"), "pillow_heif", "pillow-heif", "register_heif_opener"),
+    PlugIn("JXL", (".jxl",), "pillow_jxl", "pillow-jxl-plugin"),
+)
+"""Formats of phones and archives that Pillow itself does not read."""
+OTHER_EXTENSIONS = {
+    **{
+        extension: f"pip install {plug.package} lets them be read" for plug in PLUG_INS for extension in plug.extensions
+    },
+    ".avif": "this Pillow was built without AVIF",
+    ".gif": "animations are for the command video, to .gif, .webp or .apng",
+    ".apng": "animations are for the command video, to .gif, .webp or .apng",
+    **dict.fromkeys(
+        (".arw", ".cr2", ".cr3", ".dng", ".nef", ".orf", ".raf", ".rw2"), "develop raw pictures first, to TIFF or PNG"
+    ),
+    **dict.fromkeys(
+        (".dds", ".exr", ".hdr", ".ico", ".j2k", ".jp2", ".ppm", ".psb", ".psd", ".svg", ".tga", ".xcf"),
+        "not a format that we read; save them as PNG or TIFF",
+    ),
+}
+"""Extensions of pictures that are not read, and what to do about it."""
 
 _BY_EXTENSION = {extension: fmt for fmt in FORMATS for extension in fmt.extensions}
 EXTENSIONS = frozenset(_BY_EXTENSION)
-"""Extensions of pictures, in lower case with the dot."""
-READ_AS = [fmt.name for fmt in FORMATS]
-"""Pillow's names of what may be opened."""
+"""Extensions of pictures that are read and written, in lower case with the dot."""
+
+
+@cache
+def plug_ins() -> tuple[PlugIn, ...]:
+    """The plug-ins that are installed."""
+    return tuple(plug for plug in PLUG_INS if find_spec(plug.module) is not None)
+
+
+def readable_extensions() -> frozenset[str]:
+    """Extensions of pictures that are read here, in lower case with the dot."""
+    return EXTENSIONS | {extension for plug in plug_ins() for extension in plug.extensions}
+
+
+def readable(extension: str) -> list[str]:
+    """Pillow's names of what may be opened; a plug-in is loaded for files of its extension alone."""
+    names = [fmt.name for fmt in FORMATS]
+    for plug in plug_ins():
+        if extension.lower() in plug.extensions:
+            module = import_module(plug.module)
+            if plug.register:
+                getattr(module, plug.register)()
+            names.append(plug.name)
+    return names
 
 
 def format_names() -> str:
     """The formats, for messages."""
-    return ", ".join(READ_AS)
+    return ", ".join(fmt.name for fmt in FORMATS)
 
 
 def output_format(path: Path | str) -> Format:

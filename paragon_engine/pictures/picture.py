@@ -22,18 +22,34 @@ class PictureInfo:
     """Pillow's name of the file format; "" if it was not read from a file."""
     bits: int = 8
     """Bits per channel in the file, 8 or 16."""
+    size: tuple[int, int] | None = None
+    """(width, height) in the file, upright: what its metadata speak of."""
+    gray: bool = False
+    """It has one colour channel."""
     icc_profile: bytes | None = None
     """Profile that describes the colours, if it fits the number of channels."""
+    cicp: tuple[int, int, int, int] | None = None
+    """Colours by number (ITU-T H.273): primaries, transfer, matrix, full range."""
+    srgb_intent: int | None = None
+    """Rendering intent of a PNG that says it is sRGB."""
+    gamma: float | None = None
+    """Encoding exponent of a PNG: 0.45455 is usual, 1 is linear light."""
+    chromaticities: tuple[float, ...] | None = None
+    """x, y of white, red, green and blue of a PNG."""
+    light: Mapping[str, bytes] = field(default_factory=dict[str, bytes])
+    """Mastering display and light level of an HDR PNG: contents of `mDCV` and `cLLI`."""
     exif: bytes | None = None
-    """EXIF data without orientation and without tags that describe the old file's structure."""
+    """EXIF data from the TIFF header on, without what is no longer true of an enlarged copy (`exif.cleaned`)."""
     xmp: bytes | None = None
-    """XMP packet, its orientation set to upright and its sizes removed."""
+    """XMP packet, as UTF-8, without what is no longer true (`xmp.cleaned`)."""
     iptc: bytes | None = None
-    """Contents of a JPEG's APP13 segment, which holds IPTC data."""
+    """Photoshop's image resources, which hold IPTC data, as in a JPEG's APP13 segment."""
     dpi: tuple[float, float] | None = None
     """Pixels per inch for printing."""
     text: Mapping[str, str] = field(default_factory=dict[str, str])
     """Text of a PNG: captions, or how a picture was generated."""
+    comments: tuple[bytes, ...] = ()
+    """Comments of a JPEG."""
 
 
 @dataclass(frozen=True)

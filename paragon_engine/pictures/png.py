@@ -11,12 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .picture import PictureInfo
+from .png_chunks import SIGNATURE, ancillary, chunk
 
 _COLOUR_TYPE = {1: 0, 2: 4, 3: 2, 4: 6}
-_INCHES_PER_METRE = 39.3701
 _ROWS = 64
 """Rows that are filtered at once."""
-_XMP_KEY = "XML:com.adobe.xmp"
 
 
 def write_png16(path: Path, data: NDArray[np.uint16], info: PictureInfo, *, level: int) -> None:
@@ -27,30 +26,17 @@ def write_png16(path: Path, data: NDArray[np.uint16], info: PictureInfo, *, leve
     """
     height, width, channels = data.shape
     with path.open("wb") as stream:
-        stream.write(b"\x89PNG\r\n\x1a\n")
         header = struct.pack(">IIBBBBB", width, height, 16, _COLOUR_TYPE[channels], 0, 0, 0)
-        for kind, content in [(b"IHDR", header), *_ancillary(info), *_pixels(data, level), (b"IEND", b"")]:
-            check = zlib.crc32(content, zlib.crc32(kind))
-            stream.write(struct.pack(">I", len(content)) + kind + content + struct.pack(">I", check))
+        stream.write(SIGNATURE + chunk(b"IHDR", header))
+        for part in ancillary(info):
+            stream.write(part)
+        for content in _pixels(data, level):
+            stream.write(chunk(b"IDAT", content))
+        stream.write(chunk(b"IEND", b""))
 
 
-def _ancillary(info: PictureInfo) -> Iterator[tuple[bytes, bytes]]:
-    if info.icc_profile is not None:
-        yield b"iCCP", b"ICC profile\0\0" + zlib.compress(info.icc_profile)
-    if info.dpi is not None:
-        x, y = (round(value * _INCHES_PER_METRE) for value in info.dpi)
-        yield b"pHYs", struct.pack(">IIB", x, y, 1)
-    if info.exif is not None:
-        yield b"eXIf", info.exif.removeprefix(b"Exif\0\0")
-    texts = dict(info.text)
-    if info.xmp is not None:
-        texts[_XMP_KEY] = info.xmp.decode("utf-8", "replace")
-    for key, value in texts.items():
-        yield b"iTXt", key.encode("latin-1", "replace")[:79] + b"\0\0\0\0\0" + value.encode()
-
-
-def _pixels(data: NDArray[np.uint16], level: int) -> Iterator[tuple[bytes, bytes]]:
-    """IDAT chunks, a few rows each, so that a large picture is never in memory twice."""
+def _pixels(data: NDArray[np.uint16], level: int) -> Iterator[bytes]:
+    """Contents of IDAT chunks, a few rows each, so that a large picture is never in memory twice."""
     packer = zlib.compressobj(level)
     height, width, channels = data.shape
     step = 2 * channels
@@ -60,8 +46,8 @@ def _pixels(data: NDArray[np.uint16], level: int) -> Iterator[tuple[bytes, bytes
         content = packer.compress(_filtered(rows, np.concatenate([above, rows[:-1]]), step))
         above = rows[-1:]
         if content:
-            yield b"IDAT", content
-    yield b"IDAT", packer.flush()
+            yield content
+    yield packer.flush()
 
 
 def _filtered(rows: NDArray[np.uint8], above: NDArray[np.uint8], step: int) -> bytes:

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import io
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, PngImagePlugin
+from PIL import Image
 
 from paragon_arch.errors import InvalidOptionError, OutputError
 from paragon_arch.files.atomic import atomic_path
 
 from ..progress import log
+from . import xmp
+from .boxes import set_colour
+from .carried import fitted
+from .colour import conversion_of
 from .formats import Format, check_output, output_format
-from .metadata import options_for
+from .icc import described
+from .jpeg import with_segments
 from .picture import Picture, PictureInfo, has_transparency, to_bytes, to_words
 from .png import write_png16
+from .png_chunks import with_chunks
 from .tiff import write_tiff
 
 
@@ -64,12 +72,48 @@ def write_image(
     fmt = output_format(path)
     check_output(path, picture.size, alpha=has_transparency(picture))
     bits = bits_for(picture, fmt, options, path)
-    picture = replace(picture, info=_kept(picture.info, fmt, options))
+    picture = prepared(picture, path, options)
+    picture = replace(picture, info=_of_its_size(picture, fmt))
     with atomic_path(path, overwrite=overwrite) as temporary:
         try:
             _save(picture, temporary, fmt, bits, options)
         except (OSError, ValueError, OverflowError, RuntimeError) as error:
             raise OutputError(f"{path}: cannot be written: {error}") from error
+
+
+def prepared(picture: Picture, path: Path, options: WriteOptions | None = None) -> Picture:
+    """A picture whose metadata a file can hold, translated where they must be; what is left out is told, once.
+
+    To be called before the work: what a user hears then, they can still act on.
+
+    Raises:
+        OutputError: an extension that is not in `FORMATS`.
+    """
+    fmt = output_format(path)
+    if fmt.name == "BMP":
+        picture = _as_srgb(picture)
+    return replace(picture, info=fitted(picture.info, fmt, path, keep=options is None or options.metadata))
+
+
+def _as_srgb(picture: Picture) -> Picture:
+    """The same colours in sRGB, for a format that cannot say which colours it holds."""
+    conversion = conversion_of(described(picture.info))
+    info = replace(picture.info, icc_profile=None, gamma=None, chromaticities=None, srgb_intent=None)
+    if conversion is None:
+        return replace(picture, info=info)
+    log.info("colours are converted to sRGB")
+    info = replace(info, cicp=None)
+    return replace(picture, pixels=conversion.to_srgb(picture.pixels).clip(0, 1), info=info)
+
+
+def _of_its_size(picture: Picture, fmt: Format) -> PictureInfo:
+    """Metadata whose numbers are those of the picture's size."""
+    info = picture.info
+    if info.xmp is None:
+        return info
+    old = info.size or picture.size
+    factors = picture.size[0] / old[0], picture.size[1] / old[1]
+    return replace(info, xmp=xmp.scaled(info.xmp, factors, fmt.mime), size=picture.size)
 
 
 def bits_for(picture: Picture, fmt: Format, options: WriteOptions, path: Path) -> int:
@@ -79,15 +123,6 @@ def bits_for(picture: Picture, fmt: Format, options: WriteOptions, path: Path) -
         log.info("%s: written with 8 bits a channel, which is all that %s holds", path, fmt.name)
         return 8
     return 16 if wanted > 8 else 8
-
-
-def _kept(info: PictureInfo, fmt: Format, options: WriteOptions) -> PictureInfo:
-    """What of the metadata goes into the file."""
-    if not fmt.metadata:
-        return PictureInfo()
-    if not options.metadata:
-        return PictureInfo(icc_profile=info.icc_profile)
-    return info
 
 
 def _save(picture: Picture, path: Path, fmt: Format, bits: int, options: WriteOptions) -> None:
@@ -103,28 +138,40 @@ def _save(picture: Picture, path: Path, fmt: Format, bits: int, options: WriteOp
         write_png16(path, data, picture.info, level=options.png_level)
     else:
         image = Image.fromarray(data[..., 0] if data.shape[2] == 1 else data)
-        image.save(path, format=fmt.name, **_pillow_options(picture, fmt, options))
+        with path.open("wb") as stream:
+            for part in _around(_encoded(image, picture.info, fmt, options), picture.info, fmt):
+                stream.write(part)
 
 
-def _pillow_options(picture: Picture, fmt: Format, options: WriteOptions) -> dict[str, Any]:
-    result = options_for(picture, fmt.name) if fmt.metadata else {}
+def _encoded(image: Image.Image, info: PictureInfo, fmt: Format, options: WriteOptions) -> bytes:
+    """The pixels in a file format, by Pillow."""
+    chosen: dict[str, Any] = {}
     if fmt.name == "PNG":
-        result["compress_level"] = options.png_level
-        result["pnginfo"] = _png_text(picture.info)
-        result.pop("xmp", None)
+        chosen = {"compress_level": options.png_level}
     elif fmt.name == "JPEG":
-        result |= {"quality": options.quality, "subsampling": 0}
+        chosen = {"quality": options.quality, "subsampling": 0, "dpi": info.dpi}
     elif fmt.name == "WEBP":
-        result |= {"quality": options.quality, "exact": True, "lossless": options.lossless}
+        chosen = {"quality": options.quality, "exact": True, "lossless": options.lossless}
     elif fmt.name == "AVIF":
-        result |= {"quality": options.quality, "subsampling": "4:4:4"}
-    return result
+        chosen = {"quality": options.quality, "subsampling": "4:4:4"}
+    elif fmt.name == "BMP":
+        chosen = {"dpi": info.dpi}
+    if fmt.name in ("WEBP", "AVIF"):
+        chosen |= {"icc_profile": info.icc_profile, "exif": info.exif, "xmp": info.xmp}
+    buffer = io.BytesIO()
+    image.save(buffer, format=fmt.name, **{key: value for key, value in chosen.items() if value is not None})
+    return buffer.getvalue()
 
 
-def _png_text(info: PictureInfo) -> PngImagePlugin.PngInfo:
-    chunks = PngImagePlugin.PngInfo()
-    if info.xmp is not None:
-        chunks.add_itxt("XML:com.adobe.xmp", info.xmp.decode("utf-8", "replace"))
-    for key, value in info.text.items():
-        chunks.add_text(key, value)
-    return chunks
+def _around(data: bytes, info: PictureInfo, fmt: Format) -> Iterable[bytes]:
+    """A file that an encoder made, in parts, with the metadata that Pillow would cut down or refuse."""
+    if fmt.name == "PNG":
+        return with_chunks(data, info)
+    if fmt.name == "JPEG":
+        return with_segments(data, info)
+    if fmt.name == "AVIF" and info.cicp is not None:
+        changed = bytearray(data)
+        if not set_colour(changed, info.cicp):
+            log.warning("the colours' numbers could not be written into the AVIF file")
+        return (changed,)
+    return (data,)

@@ -12,6 +12,7 @@ from typing import Any
 
 from paragon_arch.errors import ParagonError
 from paragon_arch.files.atomic import atomic_path
+from paragon_arch.files.records import recall
 
 from ..backends.choose import cache_file
 from ..packages import require, version
@@ -128,9 +129,8 @@ def _key(graph: bytes, digest: str, pairs: Sequence[Pair], options: Quantization
 
 def _remembered(file: Path) -> Bounds | None:
     try:
-        content: Any = json.loads(file.read_text(encoding="utf-8"))
-        return {str(tensor): {str(k): float(v) for k, v in values.items()} for tensor, values in content.items()}
-    except (OSError, ValueError, AttributeError, TypeError):  # missing, or damaged: observe again
+        return {tensor: {k: float(v) for k, v in values.items()} for tensor, values in recall(file).items()} or None
+    except (ValueError, AttributeError, TypeError):  # damaged: observe again
         return None
 
 

@@ -6,6 +6,7 @@ import copy
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TypeAlias
 
 import torch
 from torch import Tensor
@@ -14,7 +15,6 @@ import paragon_arch
 from paragon_arch.api import network_of
 from paragon_arch.errors import InvalidOptionError, OutputError
 from paragon_arch.networks.base import SRNetwork
-from paragon_arch.spandrel_support import ParagonModelDescriptor
 
 from ..backends.forms import fused, graph_of, sizes_for
 from ..inference import inference_form
@@ -24,7 +24,10 @@ from ..progress import log
 from .fake import Range, enable, fakes, named_fakes, prepare_qat, ranges_of, stored_ranges
 from .options import QuantizationOptions
 
-Source = str | os.PathLike[str] | ParagonModelDescriptor | SRNetwork
+if TYPE_CHECKING:
+    from paragon_arch import ParagonModelDescriptor
+
+Source: TypeAlias = "str | os.PathLike[str] | ParagonModelDescriptor | SRNetwork"
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,7 @@ def open_source(source: Source, options: QuantizationOptions) -> Subject:
     require("onnx", "quantising")
     require("onnxruntime", "quantising")
     if isinstance(source, str | os.PathLike):
-        ranges, network = stored_ranges(source), paragon_arch.load(source).model
+        ranges, network = stored_ranges(source), paragon_arch.open_model(source).model
     else:
         network = network_of(source)
         ranges = ranges_of(network)

@@ -70,7 +70,7 @@ def open_artefact(path: Path | str, *, device: str = "cpu", **overrides: Any) ->
     path = Path(path)
     if path.suffix.lower() == ".onnx":
         return graph_artefact(read_graph(path), name=path.name, device=device)
-    model = paragon_arch.load(path, **overrides)
+    model = paragon_arch.open_model(path, **overrides)
     return network_artefact(
         model.model, name=path.name, device=device, size=path.stat().st_size, sha256=file_sha256(path)
     )

@@ -6,20 +6,25 @@ import copy
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from torch import Tensor
 
 import paragon_arch
-from paragon_arch import ParagonModelDescriptor
 from paragon_arch.errors import ImageError, InvalidOptionError
 from paragon_arch.loading import Opened
+from paragon_arch.model import FamilyModel
 from paragon_arch.networks.base import SRNetwork
 from paragon_arch.networks.dynamic import TrackedTransformer
 
 from ..progress import Progress
 from .pictures import fit_channels, load, picture_files
+
+if TYPE_CHECKING:
+    from paragon_arch import ParagonModelDescriptor
+
+Model = TypeVar("Model", "ParagonModelDescriptor", FamilyModel)
 
 CROP = 128
 """Side of the crops: the size of training patches, whose kernels are to be averaged."""
@@ -63,12 +68,12 @@ class Calibration:
 
 
 def calibrate(
-    model: ParagonModelDescriptor,
+    model: Model,
     pictures: Sequence[Path],
     *,
     limit: int = 256,
     progress: Progress | None = None,
-) -> tuple[ParagonModelDescriptor, Calibration]:
+) -> tuple[Model, Calibration]:
     """Collect a dynamic model's kernels: the mean over crops of what its generators predict.
 
     Args:
@@ -78,7 +83,7 @@ def calibrate(
         progress: advanced by pictures; may cancel.
 
     Returns:
-        A new model with the kernels, and what was covered.
+        A new model of the same kind with the kernels, and what was covered.
 
     Raises:
         InvalidOptionError: the model has no kernel generators (left).
@@ -102,7 +107,7 @@ def calibrate(
         drift=max(map(_relative, halfway, after)),
         change=max((_relative(b, a) for b, a in zip(before, after, strict=True) if b is not None), default=0.0),
     )
-    return ParagonModelDescriptor(Opened(network, model.layout, model.report)), report
+    return type(model)(Opened(network, model.layout, model.report)), report
 
 
 @torch.no_grad()
@@ -164,6 +169,6 @@ def calibrate_checkpoint(
     Raises:
         ParagonError: see `calibrate`, `paragon_arch.load` and `paragon_arch.save`.
     """
-    model, report = calibrate(paragon_arch.load(path, **overrides), pictures, limit=limit, progress=progress)
+    model, report = calibrate(paragon_arch.open_model(path, **overrides), pictures, limit=limit, progress=progress)
     paragon_arch.save(model, output, overwrite=overwrite)
     return report

@@ -19,6 +19,7 @@ import torch
 
 from paragon_arch.errors import CheckpointNotFoundError, CorruptCheckpointError, InvalidOptionError, OutputError
 from paragon_arch.files.atomic import atomic_path, make_folder
+from paragon_arch.files.records import read_json
 
 from ..onnx_export import properties, read_graph
 from ..packages import installed, require, version
@@ -189,9 +190,9 @@ def check_engine(path: Path, here: EngineKey | None = None) -> None:
         if not file.is_file():
             raise CheckpointNotFoundError(f"{file}: no such file; build the engine again from its ONNX file")
     try:
-        facts: dict[str, Any] = json.loads(sidecar.read_text(encoding="utf-8"))
+        facts = read_json(sidecar)
         digest = facts["engine_sha256"]
-    except (ValueError, KeyError, TypeError) as error:
+    except (InvalidOptionError, KeyError) as error:
         raise CorruptCheckpointError(f"{sidecar}: damaged; build the engine again") from error
     if digest != hashlib.sha256(path.read_bytes()).hexdigest():
         raise CorruptCheckpointError(

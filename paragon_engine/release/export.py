@@ -10,9 +10,9 @@ from typing import Any
 from torch import Tensor
 
 import paragon_arch
-from paragon_arch import ParagonModelDescriptor
 from paragon_arch.errors import InvalidOptionError, OutputError, OutputExistsError
 from paragon_arch.files.atomic import atomic_path, make_folder
+from paragon_arch.model import FamilyModel
 from paragon_arch.networks.base import SRNetwork
 
 from ..inference import inference_form
@@ -66,9 +66,9 @@ class Source:
 
     path: Path
     sha256: str
-    model: ParagonModelDescriptor
+    model: FamilyModel
     """As loaded."""
-    fused: ParagonModelDescriptor
+    fused: FamilyModel
     reference: Artefact
     """What everything is proved against: the checkpoint as loaded, unfused if it is."""
 
@@ -96,7 +96,7 @@ def open_source(path: Path, *, accept_identity: bool = False, device: str = "cpu
         ParagonError: see `paragon_arch.load`.
     """
     sha256 = file_sha256(path) if path.is_file() else ""
-    model = paragon_arch.load(path, **overrides)
+    model = paragon_arch.open_model(path, **overrides)
     fused = paragon_arch.fuse(model, accept_identity=accept_identity)
     reference = network_artefact(model.model, name=path.name, device=device, size=path.stat().st_size, sha256=sha256)
     return Source(path, sha256, model, fused, reference)

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from paragon_arch import ParagonModelDescriptor
 from paragon_arch.errors import InvalidOptionError
+from paragon_arch.model import FamilyModel
 from paragon_arch.networks.base import SRNetwork
 
 from ..packages import installed, version
@@ -49,7 +49,7 @@ def versions() -> dict[str, str]:
     return {"python": platform.python_version()} | {name: version(name) for name in VERSIONED if installed(name)}
 
 
-def model_facts(model: ParagonModelDescriptor, *, source_sha256: str, date: str, made_by: Credits) -> dict[str, str]:
+def model_facts(model: FamilyModel, *, source_sha256: str, date: str, made_by: Credits) -> dict[str, str]:
     """The ``metadata_props`` that all graphs of a model share, beside those that `export_onnx` gives them."""
     report, network = model.report, model.model
     facts = {

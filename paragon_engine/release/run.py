@@ -5,14 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import paragon_arch
-from paragon_arch.errors import CheckpointNotFoundError, OutputExistsError, QualityError
+from paragon_arch.errors import CheckpointNotFoundError, OutputError, OutputExistsError, QualityError
 from paragon_arch.files.atomic import make_folder
 from paragon_arch.files.lock import exclusive
+from paragon_arch.files.records import recall
 
 from ..onnx_export import usable_opset
 from ..packages import installed
@@ -23,10 +25,8 @@ from .card import TITLES, card
 from .facts import date_of, file_name, versions
 from .pictures import photographs
 from .settings import ReleaseSettings
-from .staging import Staging, StepResult
+from .staging import MANIFEST, Staging, StepResult
 from .steps import Work, calibration_pictures, verification_pictures
-
-MANIFEST = "manifest.json"
 
 
 @dataclass
@@ -46,7 +46,7 @@ def release(settings: ReleaseSettings, *, overwrite: bool = False, progress: Pro
 
     Args:
         settings: what to release, and where.
-        overwrite: replace a folder that holds something else.
+        overwrite: replace a folder that holds another release.
         progress: advanced by steps; may cancel.
 
     Returns:
@@ -54,19 +54,23 @@ def release(settings: ReleaseSettings, *, overwrite: bool = False, progress: Pro
 
     Raises:
         QualityError: the fused checkpoint or the FP32 graph differs from the checkpoint; nothing is left behind.
-        OutputExistsError: the folder holds something else.
+        OutputExistsError: the folder holds something else; or, whatever ``overwrite`` says, what no release made.
         OutputError: another process makes the same folder at this moment.
         ParagonError: see the tree in `paragon_arch.errors`.
     """
     progress = progress or Progress()
     key = release_key(settings)
-    staging = Staging(settings.output, key)
+    staging = Staging(settings.output, key, settings.stem)
     done = finished(settings.output, key)
     if done is not None:
-        staging.clean()
+        if staging.unclean:
+            with suppress(OutputError), exclusive(staging.lock, str(settings.output)):
+                staging.clean()
         return Release(settings.output, done, False, done["failed"])
     if not overwrite and settings.output.is_dir() and any(settings.output.iterdir()):
         raise OutputExistsError(f"{settings.output}: is not empty; choose another folder or ask for overwriting")
+    staging.check()
+    staging.check_replaceable()
     make_folder(settings.output.parent)
     with exclusive(staging.lock, str(settings.output)):
         staging.open()
@@ -121,13 +125,17 @@ def release_key(settings: ReleaseSettings) -> str:
 
 def finished(folder: Path, key: str) -> dict[str, Any] | None:
     """The manifest of a folder that holds exactly this release; None if it does not."""
-    try:
-        manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-        files: dict[str, dict[str, Any]] = manifest["files"]
-        intact = all(file_sha256(folder / name) == item["sha256"] for name, item in files.items())
-        return manifest if intact and manifest["key"] == key else None
-    except (OSError, ValueError, KeyError, TypeError):
+    manifest = recall(folder / MANIFEST)
+    if manifest.get("key") != key or not isinstance(manifest.get("failed"), dict):
         return None
+    try:
+        files: dict[str, dict[str, Any]] = manifest["files"]
+        intact = all(
+            Path(name).name == name and file_sha256(folder / name) == item["sha256"] for name, item in files.items()
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+    return manifest if intact else None
 
 
 def _make(work: Work, staging: Staging, key: str, progress: Progress) -> dict[str, Any]:

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import sys
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
 from paragon_arch.errors import InvalidOptionError
+from paragon_arch.files.records import read_toml
 
 from .engine import Profile
 from .export import ExportOptions
 from .facts import Credits, stem_of
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    tomllib = None
 
 
 @dataclass(frozen=True)
@@ -52,6 +48,8 @@ class ReleaseSettings:
         return stem_of(self.checkpoint)
 
 
+_LONGEST = 200
+"""Bytes of a name: file systems take 255, and ours get endings."""
 PATHS = ("pictures", "calibration")
 OPTIONS = ("opset", "io", "slim", "precisions")
 KEYS = {
@@ -110,38 +108,22 @@ def read_manifest(path: Path, output: Path) -> list[ReleaseSettings]:
     Raises:
         InvalidOptionError: not TOML, an unknown key, a wrong type, a missing checkpoint, or two models of one name.
     """
-    data = _parse(path)
+    data = read_toml(path)
     unknown = set(data) - {"defaults", "model"}
     if unknown or not isinstance(data.get("model"), list) or not isinstance(data.get("defaults", {}), dict):
         raise InvalidOptionError(f"{path}: expected [[model]] tables and [defaults], found {', '.join(sorted(data))}")
     defaults, found = cast("dict[str, Any]", data.get("defaults", {})), list[ReleaseSettings]()
-    for index, table in enumerate(cast("list[dict[str, Any]]", data["model"]), start=1):
-        found.append(_settings({**defaults, **table}, path.parent, output, f"{path}, model {index}"))
-    names = [item.output.name for item in found]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
+    for index, table in enumerate(cast("list[Any]", data["model"]), start=1):
+        where = f"{path}, model {index}"
+        if not isinstance(table, dict):
+            raise InvalidOptionError(f"{where}: expected a [[model]] table")
+        found.append(_settings({**defaults, **cast("dict[str, Any]", table)}, path.parent, output, where))
+    names = Counter(item.output.name.casefold() for item in found)  # one folder, where names have no case
+    if names and (twice := names.most_common(1)[0])[1] > 1:
         raise InvalidOptionError(f"{path}: two models would become {twice[0]}: give each a name of its own")
     if not found:
         raise InvalidOptionError(f"{path}: there is no [[model]] in it")
     return found
-
-
-def _parse(path: Path) -> dict[str, Any]:
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidOptionError(f"{path}: cannot be read: {error}") from error
-    if tomllib is None:
-        try:
-            import tomli as parser
-        except ImportError as error:
-            raise InvalidOptionError("manifests need Python 3.11, or the package tomli: pip install tomli") from error
-    else:
-        parser = tomllib
-    try:
-        return parser.loads(text)
-    except parser.TOMLDecodeError as error:
-        raise InvalidOptionError(f"{path}: not valid TOML: {error}") from error
 
 
 def _settings(table: Mapping[str, Any], base: Path, output: Path, where: str) -> ReleaseSettings:
@@ -152,7 +134,7 @@ def _settings(table: Mapping[str, Any], base: Path, output: Path, where: str) ->
         options["precisions"] = tuple(options["precisions"])
     return ReleaseSettings(
         checkpoint=checkpoint,
-        output=output / str(table.get("name", stem_of(checkpoint))),
+        output=output / _folder_name(str(table.get("name", stem_of(checkpoint))), where),
         title=str(table.get("title", "")),
         description=str(table.get("description", "")),
         overrides={key: table[key] for key in ("scale", "alpha", "window_size") if key in table},
@@ -176,12 +158,19 @@ def _check(table: Mapping[str, Any], where: str) -> None:
         kind = _TYPES.get(key, str)
         if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
             raise InvalidOptionError(f"{where}: {key} = {value!r} has the wrong type; it is {KEYS[key]}")
-    name = str(table.get("name", "x"))
-    if Path(name).name != name or name.startswith("."):
-        raise InvalidOptionError(f"{where}: name = {name!r} is not the name of a folder")
+        if isinstance(value, list) and not all(isinstance(item, str) for item in cast("list[object]", value)):
+            raise InvalidOptionError(f"{where}: {key} holds something else than text; it is {KEYS[key]}")
     wrong = set(table.get("precisions", ())) - {"fp32", "fp16"}
     if wrong or table.get("io", "fp32") not in ("fp32", "fp16"):
         raise InvalidOptionError(f"{where}: precisions and io are fp32 or fp16")
+
+
+def _folder_name(name: str, where: str) -> str:
+    """The name, if it is that of one folder on every system, and not hidden."""
+    odd = not name or name[0] == "." or name[-1] in ". " or len(name.encode()) > _LONGEST
+    if odd or any(letter in '/\\:*?"<>|' or ord(letter) < 32 for letter in name):
+        raise InvalidOptionError(f"{where}: name = {name!r} is not the name of a folder")
+    return name
 
 
 def _profile(table: Mapping[str, Any], where: str) -> Profile:

@@ -3,12 +3,15 @@
 Everything is made in a hidden sibling of the final folder. A journal beside it names each finished step with its
 result and the SHA-256 of its files; a later run with the same key skips steps whose files are still as they were. At
 the end the hidden folder is renamed and the journal deleted.
+
+The journal is the mark that the hidden folder is ours, and the manifest is that of a finished one; of both, only files
+with names that a release gives are ever deleted (`paragon_arch.files.ours`).
 """
 
 from __future__ import annotations
 
 import json
-import shutil
+import os
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -16,11 +19,16 @@ from pathlib import Path
 from typing import Any, cast
 
 from paragon_arch.errors import OutputError, OutputExistsError
-from paragon_arch.files.atomic import atomic_path
+from paragon_arch.files.atomic import atomic_path, leftover
+from paragon_arch.files.ours import Ours, identity, refuse_link, refuse_strangers, remove_ours
+from paragon_arch.files.patience import patiently
+from paragon_arch.files.records import recall
 
 from ..progress import log
 from .artefacts import file_sha256
 
+MANIFEST = "manifest.json"
+"""Of a finished folder: names its files."""
 StepResult = dict[str, Any]
 """What a step found out, as JSON types."""
 
@@ -32,10 +40,12 @@ class Staging:
     Args:
         final: the folder to make.
         key: identifies the work; another key starts afresh.
+        stem: what the names of all files but the manifest start with.
     """
 
     final: Path
     key: str
+    stem: str
 
     @property
     def folder(self) -> Path:
@@ -48,6 +58,11 @@ class Staging:
         return self.final.parent / f".{self.final.name}.release.lock"
 
     @property
+    def unclean(self) -> bool:
+        """Whether there is something to `clean`."""
+        return any(os.path.lexists(path) for path in (self.lock, self._record, self._previous))
+
+    @property
     def _record(self) -> Path:
         """The journal."""
         return self.final.parent / f".{self.final.name}.release.json"
@@ -56,20 +71,47 @@ class Staging:
     def _previous(self) -> Path:
         return self.final.parent / f".{self.final.name}.previous"
 
+    def check(self) -> None:
+        """Look at everything that may be in the way, before any work.
+
+        Raises:
+            OutputExistsError: a link, a folder that is not ours, or a file in one that is not ours.
+            OutputError: it cannot be read.
+        """
+        try:
+            refuse_link(self.final)
+            refuse_strangers(self.folder, self._journaled() if self._journal() else _nothing)
+            if os.path.lexists(self._record) and not self._journal():
+                raise OutputExistsError(f"{self._record}: is in the way and not ours; move it or choose another name")
+            if not self._replaced():
+                refuse_strangers(self._previous, _nothing)
+        except OSError as error:
+            raise OutputError(f"{self.folder}: cannot be read ({error}): choose another folder") from error
+
+    def check_replaceable(self) -> None:
+        """Refuse to replace what no release made.
+
+        Raises:
+            OutputExistsError: the final folder holds something else than a finished release.
+        """
+        refuse_strangers(self.final, _released(self.final))
+
     def open(self) -> None:
         """Make the folder, or clean up what a crash left in it.
 
         Raises:
+            OutputExistsError: see `check`.
             OutputError: it cannot be written.
         """
+        self.check()
         try:
             self._recover()
             if self._journal().get("key") != self.key:
                 self.discard()
             self.folder.mkdir(parents=True, exist_ok=True)
-            self._remove_strays()
             if not self._journal():
-                self._write({"key": self.key, "steps": {}})
+                self._write({"key": self.key, "stem": self.stem, "steps": {}})
+            self._remove_strays()
         except OSError as error:
             raise OutputError(f"{self.folder}: cannot be written ({error}): choose another folder") from error
 
@@ -104,52 +146,68 @@ class Staging:
             if self.final.is_dir() and any(self.final.iterdir()):
                 if not overwrite:
                     raise OutputExistsError(f"{self.final}: is not empty; choose another folder or ask for overwriting")
+                self.check_replaceable()
                 self._replace()
             else:
+                refuse_link(self.final)
                 if self.final.is_dir():
                     self.final.rmdir()
-                self.folder.rename(self.final)
+                patiently(lambda: self.folder.rename(self.final))
             self.clean()
         except OSError as error:
             raise OutputError(f"{self.final}: cannot be written ({error})") from error
 
     def _replace(self) -> None:
-        self.final.rename(self._previous)
+        self._write({**self._journal(), "previous": identity(self.final)})
+        patiently(lambda: self.final.rename(self._previous))
         try:
-            self.folder.rename(self.final)
+            patiently(lambda: self.folder.rename(self.final))
         except OSError:
             with suppress(OSError):  # else `_recover` does it at the next run
-                self._previous.rename(self.final)
+                patiently(lambda: self._previous.rename(self.final))
             raise
 
     def clean(self) -> None:
-        """Remove what a crash right after publishing leaves."""
-        self._record.unlink(missing_ok=True)
-        shutil.rmtree(self._previous, ignore_errors=True)
-        with suppress(OSError):  # Windows removes no open files; its holder does
-            self.lock.unlink()
+        """Remove what a crash right after publishing leaves; with the lock held."""
+        self._remove_previous()
+        if not self.folder.exists():
+            self._record.unlink(missing_ok=True)
 
     def discard(self) -> None:
-        """Remove everything that was made so far."""
-        self._record.unlink(missing_ok=True)
-        shutil.rmtree(self.folder, ignore_errors=True)
+        """Remove everything that was made so far; the journal last, without which the folder is not ours."""
+        if self._journal():
+            remove_ours(self.folder, self._journaled())
+            self._record.unlink(missing_ok=True)
+
+    def _remove_previous(self) -> None:
+        """Remove the release that was replaced, if it is the folder that the journal says."""
+        if self._replaced():
+            remove_ours(self._previous, _released(self._previous), last=MANIFEST)
+
+    def _replaced(self) -> bool:
+        """Whether the previous folder is the one that the journal says."""
+        previous = self._journal().get("previous")
+        return previous is not None and identity(self._previous) == previous
 
     def _recover(self) -> None:
         """Finish or undo a replacement that a crash interrupted between two renames."""
-        if self._previous.exists():
-            if self.final.exists():
-                shutil.rmtree(self._previous, ignore_errors=True)
-            else:
-                self._previous.rename(self.final)
+        if self.final.exists():
+            self._remove_previous()
+        elif self._replaced():
+            patiently(lambda: self._previous.rename(self.final))
 
     def _remove_strays(self) -> None:
         """Delete what no finished step owns: a step that was killed leaves nothing behind."""
         owned = set[str]()
-        for done in self._journal().get("steps", {}).values():
+        for done in self._journal()["steps"].values():
             owned |= set(done["files"])
-        for path in sorted(self.folder.rglob("*"), reverse=True):
-            if path.is_file() and path.relative_to(self.folder).as_posix() not in owned:
-                path.unlink()
+        remove_ours(self.folder, lambda name: name not in owned and self._journaled()(name))
+        self.folder.mkdir(exist_ok=True)
+
+    def _journaled(self) -> Ours:
+        """The names that the folder of the journal's work holds."""
+        stem: str = self._journal()["stem"]
+        return lambda name: name == MANIFEST or name.startswith(stem) or leftover(name) is not None
 
     def _intact(self, digests: dict[str, str]) -> bool:
         paths = {self.folder / name: digest for name, digest in digests.items()}
@@ -158,12 +216,41 @@ class Staging:
         return all(path.is_file() and file_sha256(path) == digest for path, digest in paths.items())
 
     def _journal(self) -> dict[str, Any]:
-        try:
-            found: Any = json.loads(self._record.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+        """The journal; {} without one, or with one that is not ours."""
+        found = recall(self._record)
+        steps = found.get("steps")
+        texts = all(isinstance(found.get(name), str) and found[name] for name in ("key", "stem"))
+        if not texts or not isinstance(steps, dict) or not all(map(_is_done, cast("dict[str, Any]", steps).values())):
             return {}
-        return cast("dict[str, Any]", found) if isinstance(found, dict) else {}
+        return found
 
     def _write(self, journal: dict[str, Any]) -> None:
         with atomic_path(self._record, overwrite=True) as temp:
             temp.write_text(json.dumps(journal, indent=1) + "\n", encoding="utf-8")
+
+
+def _is_done(step: object) -> bool:
+    """Whether this is a journal's entry of a finished step."""
+    if not isinstance(step, dict):
+        return False
+    done = cast("dict[str, Any]", step)
+    files = done.get("files")
+    return isinstance(done.get("result"), dict) and _are_texts(files)
+
+
+def _are_texts(value: object) -> bool:
+    return isinstance(value, dict) and all(isinstance(text, str) for text in cast("dict[str, object]", value).values())
+
+
+def _released(folder: Path) -> Ours:
+    """The names in a finished release, by its manifest."""
+    manifest = recall(folder / MANIFEST)
+    files = manifest.get("files")
+    if not isinstance(manifest.get("key"), str) or not isinstance(files, dict):
+        return _nothing
+    names = {MANIFEST, *cast("dict[str, object]", files)}
+    return lambda name: name in names
+
+
+def _nothing(_name: str) -> bool:
+    return False

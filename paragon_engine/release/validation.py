@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import re
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
-from paragon_arch import ParagonModelDescriptor, tracked
+from paragon_arch import tracked
+from paragon_arch.api import network_of
+from paragon_arch.model import FamilyModel
 from paragon_arch.networks.base import SRNetwork
+
+if TYPE_CHECKING:
+    from paragon_arch import ParagonModelDescriptor
 
 CHECKED_AT = 32
 """Side of the input that the scale is checked with."""
@@ -65,9 +70,9 @@ class Validation:
 
 
 @torch.inference_mode()
-def validate(model: ParagonModelDescriptor | SRNetwork) -> Validation:
+def validate(model: ParagonModelDescriptor | FamilyModel | SRNetwork) -> Validation:
     """Look at a loaded model's tensors and run it once."""
-    network = model.model if isinstance(model, ParagonModelDescriptor) else model
+    network = network_of(model)
     state = network.state_dict()
     counts = {name: sum(bool(re.search(pattern, key)) for key in state) for name, pattern in PATTERNS.items()}
     parameter = next(network.parameters())

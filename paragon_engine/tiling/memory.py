@@ -7,18 +7,23 @@ but no contents, while every allocation is counted. That gives the peak of any l
 from __future__ import annotations
 
 import copy
+import math
 import os
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_iter
+from torch.utils._pytree import tree_flatten  # tree_iter came with 2.4
+
+from paragon_arch.networks.base import SRNetwork
 
 from ..inference.bands import BandedResidual
+from ..inference.form import InferenceForm
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -26,6 +31,11 @@ FALLBACK_FREE = 4 * 2**30
 """Bytes assumed to be free where the system does not say."""
 USABLE = 0.8
 """Share of the free memory that a run may plan with."""
+BOUND_SIDES = 32, 64
+"""Sides of the images that `untiled_bound` looks at."""
+BOUND_MARGIN = 1.25
+"""Kernels of a device may fuse more than the meta device counts: a tenth less was seen, for attention."""
+_PER_PIXEL: WeakKeyDictionary[nn.Module, dict[tuple[torch.dtype, int], float | None]] = WeakKeyDictionary()
 HEAP_SLACK = 24 * 2**20
 """Bytes that the C library keeps between maps of many sizes, as tiles at borders and inside make them: measured."""
 
@@ -56,6 +66,11 @@ class AllocationCounter(TorchDispatchMode):
         self.live = self.peak = 0
         self._owners: dict[int, int] = {}
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """PyTorch would import its compiler, a second of CPU time, only to keep it away from here: it never comes."""
+        return False
+
     def __torch_dispatch__(
         self,
         func: Callable[..., Any],
@@ -63,9 +78,9 @@ class AllocationCounter(TorchDispatchMode):
         args: tuple[Any, ...] = (),
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
-        given = {_storage(x) for x in tree_iter((args, kwargs)) if isinstance(x, Tensor)}
+        given = {_storage(x) for x in tree_flatten((args, kwargs))[0] if isinstance(x, Tensor)}
         result = func(*args, **(kwargs or {}))
-        for x in tree_iter(result):
+        for x in tree_flatten(result)[0]:
             if isinstance(x, Tensor) and (_storage(x) in self._owners or _storage(x) not in given):
                 self._own(x)
         self.peak = max(self.peak, self.live + workspace(func, args, result))
@@ -150,6 +165,37 @@ def untiled_peak(network: nn.Module, shape: Sequence[int], dtype: torch.dtype) -
     return counter.peak
 
 
+def untiled_bound(network: nn.Module, shape: Sequence[int], dtype: torch.dtype) -> float | None:
+    """Bytes that `untiled_peak` does not exceed, from runs on two small images; None where that is not known.
+
+    `untiled_peak` makes PyTorch import its compiler, which takes more than a second, and runs anew for every size.
+    Where there is plenty of memory this answers sooner. Bands of rows and borders only lower what a pixel of a larger
+    image takes; what looks at all pixels at once (attention) shows in the two sizes and has no bound.
+    """
+    if not isinstance(network, (SRNetwork, InferenceForm)):
+        return None
+    known = _PER_PIXEL.setdefault(network, {})
+    key = dtype, shape[1]
+    if key not in known:
+        try:
+            small, large = (_peak_on_zeros(network, shape[1], side, dtype) for side in BOUND_SIDES)
+        except (RuntimeError, NotImplementedError, MemoryError):
+            small, large = 0, 1
+        ratio = (BOUND_SIDES[1] / BOUND_SIDES[0]) ** 2
+        known[key] = BOUND_MARGIN * large / BOUND_SIDES[1] ** 2 if large <= ratio * small else None
+    per_pixel = known[key]
+    return None if per_pixel is None else per_pixel * shape[0] * math.prod(max(BOUND_SIDES[1], s) for s in shape[2:])
+
+
+def _peak_on_zeros(network: nn.Module, channels: int, side: int, dtype: torch.dtype) -> int:
+    """Bytes at the peak of a real run on a small black image."""
+    device = next((parameter.device for parameter in network.parameters()), torch.device("cpu"))
+    x = torch.zeros(1, channels, side, side, dtype=dtype, device=device)
+    with torch.inference_mode(), AllocationCounter() as counter:
+        network(x)
+    return counter.peak
+
+
 def usable_memory(device: torch.device, limit: int | None = None) -> int:
     """Bytes that a run may plan with on a device: a share of what is free there, and no more than ``limit``."""
     usable = int(USABLE * free_memory(device))
@@ -161,6 +207,9 @@ def fits(network: nn.Module, shape: Sequence[int], dtype: torch.dtype, usable: i
 
     True for a network that cannot be run without contents, which none of ours is: running out is noticed anyway.
     """
+    bound = untiled_bound(network, shape, dtype)
+    if bound is not None and bound <= usable:
+        return True
     try:
         need = untiled_peak(network, shape, dtype)
     except (RuntimeError, NotImplementedError):

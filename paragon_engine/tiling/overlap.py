@@ -13,11 +13,13 @@ from itertools import product
 from typing import Any, Literal
 
 import torch
-from spandrel import ImageModelDescriptor, ModelTiling
 from torch import Tensor
 
 from paragon_arch.errors import InvalidOptionError
+from paragon_arch.model import ImageModel as ImageModelDescriptor
+from paragon_arch.model import tiles_itself
 
+from ..devices import without_gradients
 from ..progress import Progress, log
 from .memory import fits, is_out_of_memory, release_cached, usable_memory
 
@@ -119,9 +121,7 @@ def choose_tile(model: ImageModelDescriptor[Any], x: Tensor, tile: TileSize) -> 
     """
     whole = max(x.shape[-2:])
     if tile == "auto":
-        untiled = model.tiling == ModelTiling.INTERNAL or fits(
-            model.model, x.shape, model.dtype, usable_memory(model.device)
-        )
+        untiled = tiles_itself(model) or fits(model.model, x.shape, model.dtype, usable_memory(model.device))
         return whole if untiled else min(whole, AUTO_TILE)
     if not tile:
         return whole
@@ -161,7 +161,7 @@ def upscale_overlapping(
     if overlap is not None and overlap < 0:
         raise InvalidOptionError(f"overlap {overlap} is negative: give 0 or more pixels")
     worker = _Tiler(model, size, default_overlap(model) if overlap is None else overlap)
-    with torch.inference_mode():
+    with without_gradients(model.device):
         return worker.run(x, progress or Progress())
 
 

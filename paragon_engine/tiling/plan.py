@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
 import torch
-from spandrel import ImageModelDescriptor, ModelTiling
 from torch import Tensor, nn
 
 from paragon_arch.errors import InvalidOptionError
+from paragon_arch.model import ImageModel as ImageModelDescriptor
+from paragon_arch.model import tiles_itself
 from paragon_arch.networks.programs import convolutional, stages_of
 from paragon_arch.networks.stages import Program
 
@@ -157,7 +158,7 @@ def make_plan(
     untiled = Plan("untiled", whole)
     if tile != "auto" and tile and tile < MIN_TILE:
         raise InvalidOptionError(f"tile {tile} is too small: give at least {MIN_TILE}, 0 for untiled, or auto")
-    if not tile or model.tiling == ModelTiling.INTERNAL:
+    if not tile or tiles_itself(model):
         return untiled
     if tile == "auto":
         usable = memory.usable_memory(model.device, memory_limit)

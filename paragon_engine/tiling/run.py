@@ -6,13 +6,13 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-import torch.nn.functional as F
-from spandrel import ImageModelDescriptor
 from torch import Tensor
 
 from paragon_arch.errors import InvalidOptionError
+from paragon_arch.model import ImageModel as ImageModelDescriptor
+from paragon_arch.model import padded as padded_to
 
-from ..devices import device_failure
+from ..devices import device_failure, without_gradients
 from ..progress import Progress, log
 from . import overlap as overlapping
 from .buffers import Store, limits_for
@@ -87,7 +87,7 @@ def _upscale(
     if plan.kind == "overlap" or (plan.kind == "untiled" and tiling == "overlap"):
         size = 0 if plan.kind == "untiled" else plan.tile
         return overlapping.upscale_overlapping(model, x, tile=size, overlap=overlap, progress=progress)
-    with torch.inference_mode():
+    with without_gradients(model.device):
         if plan.kind == "untiled":
             result = _untiled(model, x, progress)
             if result is not None:
@@ -133,7 +133,7 @@ def _streamed(
 ) -> Tensor:
     """Every image of the batch in exact tiles."""
     height, width = (side * model.scale for side in x.shape[-2:])
-    padded = _padded(x, padded_size(model, x))
+    padded = padded_to(x, padded_size(model, x))
     need = streaming_need(model, x, plan.tile)
     shape = (*padded.shape[:2], *(side * model.scale for side in padded.shape[-2:]))
     out = torch.empty(shape, dtype=torch.float32, device=x.device)
@@ -187,15 +187,3 @@ def _stream_image(
         if work is None:
             return
         log.warning("the image overflowed in %s: redone in %s", failed.dtype, work.dtype)
-
-
-def _padded(x: Tensor, size: tuple[int, int]) -> Tensor:
-    """Extend a batch to a size at the bottom and right, as spandrel does: mirrored, then repeated."""
-    for mode in ("reflect", "replicate"):
-        height, width = x.shape[-2:]
-        down, right = size[0] - height, size[1] - width
-        if mode == "reflect":  # which has no more than this to mirror
-            down, right = min(down, height - 1), min(right, width - 1)
-        if down or right:
-            x = F.pad(x, (0, right, 0, down), mode=mode)
-    return x

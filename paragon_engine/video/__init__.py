@@ -4,7 +4,7 @@ from .cuts import CutDetector
 from .encode import CODECS, EncodeOptions
 from .frames import FrameSettings, FrameUpscaler, upscale_frames
 from .job import VideoSettings, VideoSummary, upscale_video
-from .source import Frame, VideoInfo, probe, read_frames
+from .source import Frame, VideoInfo, Window, probe, read_frames
 from .temporal import has_feedback
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "VideoInfo",
     "VideoSettings",
     "VideoSummary",
+    "Window",
     "has_feedback",
     "probe",
     "read_frames",

@@ -67,6 +67,8 @@ _LIKE = {
     "prores": "prores",
 }
 _WEBM = ("vp9", "av1")
+_PLAYED = {".mp4": ("h264", "hevc", "av1"), ".m4v": ("h264", "hevc", "av1"), ".mov": ("h264", "hevc", "prores")}
+"""What players expect in a kind of file; "auto" takes nothing else there."""
 
 
 @dataclass(frozen=True)
@@ -74,13 +76,15 @@ class EncodeOptions:
     """How frames are encoded."""
 
     codec: str = "auto"
-    """A key of `CODECS`; "auto" is the input's where we write it, else h264 (vp9 in a WebM file)."""
+    """A key of `CODECS`; "auto" is the input's where players expect it in that kind of file, else h264 (WebM: vp9)."""
     crf: int | None = None
     """Quality, lower is better; None for the codec's default."""
     preset: str | None = None
     """Speed against size, in the encoder's words; None for its default."""
     bits: int | None = None
     """Per sample, 8 or 10; None for those of the input."""
+    yuv: YuvFormat | None = None
+    """How colours are stored, or the nearest that the encoder has; None for the input's form."""
 
 
 @dataclass(frozen=True)
@@ -115,7 +119,8 @@ def choose_encoding(info: VideoInfo, target: Path, size: Size, options: EncodeOp
         settings["crf"] = str(codec.crf if options.crf is None else options.crf)
     if options.preset is not None:
         settings["preset"] = options.preset
-    wanted = replace(info.yuv, bits=options.bits or info.yuv.bits)
+    stored = options.yuv or info.yuv
+    wanted = replace(stored, bits=options.bits or stored.bits)
     return Encoding(codec, _nearest(wanted, _formats(encoder)), size, settings)
 
 
@@ -125,6 +130,8 @@ def _codec(info: VideoInfo, target: Path, name: str) -> Codec:
         name = _LIKE.get(info.codec, "h264")
         if webm and name not in _WEBM:
             name = "vp9"
+        if name not in _PLAYED.get(target.suffix.lower(), CODECS):
+            name = "h264"
     if name not in CODECS:
         raise InvalidOptionError(f"codec {name!r} is unknown: choose auto, {_names()}")
     if webm and name not in _WEBM:

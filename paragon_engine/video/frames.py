@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from spandrel import ImageModelDescriptor
 from torch import Tensor
 
 from paragon_arch.errors import InvalidOptionError, InvalidWeightsError
+from paragon_arch.model import ImageModel as ImageModelDescriptor
 
 from ..pictures.resample import Size
 from ..progress import Progress, log

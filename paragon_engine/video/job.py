@@ -11,12 +11,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from spandrel import ImageModelDescriptor
 from torch import Tensor
 
-from paragon_arch.errors import ImageError, InvalidOptionError, OutputExistsError
-from paragon_arch.files.atomic import atomic_path, make_folder, output_errors, remove_leftovers
+from paragon_arch.errors import ImageError, InvalidOptionError
+from paragon_arch.files.atomic import atomic_path, leftover, make_folder, output_errors, remove_leftovers
 from paragon_arch.files.lock import exclusive
+from paragon_arch.files.ours import refuse_strangers, remove_ours
+from paragon_arch.files.patience import patiently
+from paragon_arch.model import ImageModel as ImageModelDescriptor
 
 from ..jobs.pipeline import prefetched
 from ..progress import Progress, log
@@ -24,11 +26,11 @@ from ..upscale import refuse_existing
 from .encode import EncodeOptions, Encoding, SegmentWriter, choose_encoding
 from .frames import FrameSettings, FrameUpscaler
 from .mux import check_streams, container_format, join
-from .source import Frame, VideoInfo, probe, read_frames
+from .source import WHOLE, Frame, VideoInfo, Window, probe, read_frames
 
 WARM_UP = 8
 """Frames before the place of resuming that the temporal feedback looks at again: 0.2 to the eighth is nothing."""
-_LOCK = "lock"
+_LOCK, _MARK = "lock", "job"
 _SEGMENT = re.compile(r"(\d{6})_(-?\d+)_(\d+)\.(?:nut|mov)")
 
 
@@ -44,6 +46,8 @@ class VideoSettings:
     """Copy the sound."""
     subtitles: bool = True
     """Copy the subtitles."""
+    window: Window = WHOLE
+    """The part of the video that is wanted; the output begins with it."""
     segment: int = 240
     """Frames after which the work so far is safe."""
 
@@ -110,16 +114,29 @@ def upscale_video(
     parts = _Parts(target)
     with parts.locked():
         parts.open(_fingerprint(model, info, settings, encoding))
-        work = _Work(info, upscaler, encoding, parts, settings.segment, progress)
+        work = _Work(info, upscaler, encoding, parts, settings, progress)
         work.run()
         if not parts.files:
-            raise ImageError(f"{source}: not a single frame can be decoded")
+            raise ImageError(f"{source}: not a single frame can be decoded, or none lies in the part that is wanted")
         frames = parts.frames
         join(
-            info, encoding, parts.files, target, audio=settings.audio, subtitles=settings.subtitles, overwrite=overwrite
+            info,
+            encoding,
+            parts.files,
+            target,
+            audio=settings.audio,
+            subtitles=settings.subtitles,
+            overwrite=overwrite,
+            window=settings.window,
         )
         parts.remove()
     return VideoSummary(frames, work.resumed, progress.elapsed)
+
+
+def _is_ours(name: str) -> bool:
+    """A name that a folder of segments holds."""
+    known = (_LOCK, _MARK, "next.nut", "next.mov")
+    return name in known or _SEGMENT.fullmatch(name) is not None or leftover(name) is not None
 
 
 class _Parts:
@@ -128,19 +145,16 @@ class _Parts:
     def __init__(self, target: Path) -> None:
         self._target = target
         self.folder = target.with_name(target.name + ".parts")
-        self._mark = self.folder / "job"
+        self._mark = self.folder / _MARK
 
     def open(self, fingerprint: str) -> None:
         """Go on with what is there, or start over.
 
         Raises:
-            OutputExistsError: a folder has the name that is not ours.
             OutputError: it cannot be written.
         """
         remove_leftovers(self.folder)
         with output_errors(self.folder):
-            if not self._mark.is_file() and any(path.name != _LOCK for path in self.folder.iterdir()):
-                raise OutputExistsError(f"{self.folder}: is in the way and not ours; move it or name another output")
             if self._mark.is_file() and self._mark.read_text(encoding="ascii", errors="replace") != fingerprint:
                 log.info("%s: of other settings or another input; started over", self.folder)
                 self._clear()
@@ -150,14 +164,18 @@ class _Parts:
 
     def _clear(self) -> None:
         """Remove all that is ours; the mark last, because a folder without it is taken for somebody else's."""
-        for path in self.folder.iterdir():
-            if path not in (self._mark, self.folder / _LOCK):
-                path.unlink()
-        self._mark.unlink(missing_ok=True)
+        remove_ours(self.folder, lambda name: name != _LOCK and _is_ours(name), last=_MARK)
 
     @contextmanager
     def locked(self) -> Generator[None, None, None]:
-        """The folder, which no other process may use meanwhile; gone at the end if nothing is in it."""
+        """The folder, which no other process may use meanwhile; gone at the end if nothing is in it.
+
+        Raises:
+            OutputExistsError: it is a link, is not ours, or holds something that is not ours.
+        """
+        with output_errors(self.folder):
+            marked = self._mark.is_file()
+            refuse_strangers(self.folder, _is_ours if marked else lambda name: name == _LOCK or bool(leftover(name)))
         make_folder(self.folder)
         try:
             with exclusive(self.folder / _LOCK, str(self._target)):
@@ -206,11 +224,12 @@ class _Work:
         upscaler: FrameUpscaler,
         encoding: Encoding,
         parts: _Parts,
-        segment: int,
+        settings: VideoSettings,
         progress: Progress,
     ) -> None:
         self._info, self._upscaler, self._encoding = info, upscaler, encoding
-        self._parts, self._segment, self._progress = parts, segment, progress
+        self._parts, self._segment, self._progress = parts, settings.segment, progress
+        self._window = settings.window
         self.resumed = parts.frames
 
     def run(self) -> None:
@@ -218,8 +237,10 @@ class _Work:
         after = self._parts.last
         if after is not None:
             log.info("going on after %d frames of an earlier run", self.resumed)
-        self._progress.start(max(0, self._info.frames - self.resumed), unit="frames")
-        decoded = read_frames(self._info, self._upscaler.device, after=after, before=WARM_UP if after else 0)
+        self._progress.start(max(0, self._window.frames(self._info) - self.resumed), unit="frames")
+        decoded = read_frames(
+            self._info, self._upscaler.device, after=after, before=WARM_UP if after else 0, window=self._window
+        )
         frames = prefetched(self._new(decoded, after))
         first = next(frames, None)
         while first is not None:
@@ -239,7 +260,7 @@ class _Work:
         with atomic_path(unnamed, overwrite=True) as temporary:
             last, count, following = self._encode(temporary, first, frames)
         with output_errors(unnamed):
-            unnamed.rename(self._parts.next_name(last, count, container))
+            patiently(lambda: unnamed.rename(self._parts.next_name(last, count, container)))
         return following
 
     def _encode(self, path: Path, first: Frame, frames: Iterator[Frame]) -> tuple[int, int, Frame | None]:
@@ -274,7 +295,7 @@ def _fingerprint(model: ImageModelDescriptor[Any], info: VideoInfo, settings: Vi
     """Equal for two runs whose segments go together."""
     state = info.path.stat()
     digest = hashlib.sha256()
-    for part in (info.path.resolve(), state.st_size, state.st_mtime_ns, settings.frames, encoding):
+    for part in (info.path.resolve(), state.st_size, state.st_mtime_ns, settings.frames, settings.window, encoding):
         digest.update(repr(part).encode())
     for parameter in model.model.parameters():
         digest.update(parameter.detach().float().cpu().numpy().tobytes())

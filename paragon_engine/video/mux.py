@@ -16,7 +16,7 @@ from paragon_arch.files.atomic import atomic_path
 from ..packages import require
 from ..progress import log
 from .encode import Encoding, add_stream
-from .source import VideoInfo, opened, video_stream
+from .source import WHOLE, VideoInfo, Window, opened, video_stream
 
 CONTAINERS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm"}
 """Extensions of outputs, and FFmpeg's names."""
@@ -86,8 +86,11 @@ def join(
     audio: bool,
     subtitles: bool,
     overwrite: bool,
+    window: Window = WHOLE,
 ) -> None:
     """Write the finished video: segments, and sound, subtitles, attachments, chapters and metadata of the input.
+
+    Of a ``window`` of the input, times begin with 0, and there are no chapters.
 
     Raises:
         OutputExistsError: the file exists and ``overwrite`` is False.
@@ -101,7 +104,7 @@ def join(
         options = _FASTSTART if name in ("mp4", "mov") else {}
         out = stack.enter_context(av.open(f"file:{temporary}", "w", format=name, options=options))
         try:
-            _copy(av, source, video, out, info, encoding, segments, audio=audio, subtitles=subtitles, name=name)
+            _copy(av, source, video, out, info, encoding, segments, window, audio=audio, subtitles=subtitles, name=name)
         except (av.FFmpegError, ValueError) as error:
             raise OutputError(f"{target}: cannot be written: {error}") from error
 
@@ -114,6 +117,7 @@ def _copy(
     info: VideoInfo,
     encoding: Encoding,
     segments: Sequence[Path],
+    window: Window,
     *,
     audio: bool,
     subtitles: bool,
@@ -129,11 +133,12 @@ def _copy(
         streams[stream.index] = out.add_stream_from_template(stream)
         _describe(streams[stream.index], stream)
     out.metadata.update({key: value for key, value in source.metadata.items() if not _outdated(key)})
-    out.set_chapters(source.chapters())
+    if window == WHOLE:
+        out.set_chapters(source.chapters())
     moving = [stream for stream in source.streams if stream.index in streams and stream.type != "attachment"]
-    others = _packets(source, moving, streams) if moving else iter(())
+    others = _packets(source, moving, streams, window) if moving else iter(())
     for _, _, packet in heapq.merge(
-        _video_packets(av, segments, new, info, encoding), others, key=lambda item: item[:2]
+        _video_packets(av, segments, new, info, encoding, window), others, key=lambda item: item[:2]
     ):
         out.mux(packet)
 
@@ -147,23 +152,36 @@ def _outdated(key: str) -> bool:
     return key.upper().startswith(_OUTDATED) or key.lower() in ("major_brand", "minor_version", "compatible_brands")
 
 
-def _packets(source: Any, streams: list[Any], targets: dict[int, Any]) -> Iterator[_Timed]:
+def _packets(source: Any, streams: list[Any], targets: dict[int, Any], window: Window) -> Iterator[_Timed]:
     """Packets of the input in their order, with a time that never falls."""
     latest = Fraction(-(10**9))
+    if window.start:
+        source.seek(max(0, int((window.start - 1) * 1_000_000)))
     for packet in source.demux(streams):
         if packet.dts is None and packet.pts is None:  # the end of a stream
             continue
         stamp = packet.pts if packet.dts is None else packet.dts
+        if not window.holds(stamp, packet.time_base):
+            continue
+        stamp = _begin_with(window, packet, stamp)
         latest = max(latest, stamp * packet.time_base)
         packet.stream = targets[packet.stream.index]
         yield latest, 1, packet
 
 
+def _begin_with(window: Window, packet: Any, stamp: int) -> int:
+    """Move a packet's times so that the window begins with 0; returns the stamp, moved."""
+    first = window.first(packet.time_base)
+    packet.pts = None if packet.pts is None else packet.pts - first
+    packet.dts = None if packet.dts is None else packet.dts - first
+    return stamp - first
+
+
 def _video_packets(
-    av: Any, segments: Sequence[Path], stream: Any, info: VideoInfo, encoding: Encoding
+    av: Any, segments: Sequence[Path], stream: Any, info: VideoInfo, encoding: Encoding, window: Window
 ) -> Iterator[_Timed]:
     """Packets of all segments with decoding times that go through."""
-    unit, shift = info.time_base, encoding.codec.shift(info.time_base)
+    unit, shift = info.time_base, encoding.codec.shift(info.time_base) + window.first(info.time_base)
     times = decoding_times([packet.pts for packet in _segment_packets(av, segments, unit, shift)])
     for packet in _segment_packets(av, segments, unit, shift):
         packet.dts = next(times)

@@ -54,6 +54,38 @@ class VideoInfo:
 
 
 @dataclass(frozen=True)
+class Window:
+    """A part of a video, in seconds of its own clock."""
+
+    start: float = 0.0
+    end: float | None = None
+    """None for all that follows."""
+
+    def first(self, unit: Fraction) -> int:
+        """The start in units of time."""
+        return int(self.start / unit)
+
+    def holds(self, stamp: int, unit: Fraction) -> bool:
+        """Whether a time, in units, lies inside."""
+        early = bool(self.start) and stamp < self.first(unit)  # a whole file may begin below 0, with a codec's delay
+        return not early and not self.is_over(stamp, unit)
+
+    def is_over(self, stamp: int, unit: Fraction) -> bool:
+        """Whether nothing from this time on lies inside."""
+        return self.end is not None and stamp >= int(self.end / unit)
+
+    def frames(self, info: VideoInfo) -> int:
+        """How many frames of a video lie inside, about; 0 where unknown."""
+        if not info.frames or not info.rate:
+            return info.frames
+        end = min(info.frames, round(self.end * info.rate)) if self.end is not None else info.frames
+        return max(0, end - round(self.start * info.rate))
+
+
+WHOLE = Window()
+
+
+@dataclass(frozen=True)
 class Frame:
     """A decoded frame."""
 
@@ -131,7 +163,14 @@ def probe(path: Path) -> VideoInfo:
         )
 
 
-def read_frames(info: VideoInfo, device: torch.device, *, after: int | None = None, before: int = 0) -> Iterator[Frame]:
+def read_frames(
+    info: VideoInfo,
+    device: torch.device,
+    *,
+    after: int | None = None,
+    before: int = 0,
+    window: Window = WHOLE,
+) -> Iterator[Frame]:
     """Decode frames one by one.
 
     Args:
@@ -139,6 +178,7 @@ def read_frames(info: VideoInfo, device: torch.device, *, after: int | None = No
         device: for the frames.
         after: skip the frames up to this PTS, without decoding them where the file can be searched.
         before: so many frames before that place are given nevertheless.
+        window: the part of the video that is wanted.
 
     Raises:
         ImageError: damaged beyond what the decoder can skip.
@@ -146,12 +186,17 @@ def read_frames(info: VideoInfo, device: torch.device, *, after: int | None = No
     with opened(info.path) as container:
         stream = video_stream(container, info.path)
         stream.thread_type = "AUTO"
-        if after is not None:
-            _seek(container, stream, info, after, before)
+        if after is not None or window.start:
+            first = window.first(info.time_base)
+            _seek(container, stream, info, first if after is None else max(after, first), before)
         late: list[Any] = []
         clock = _Clock()
         for raw in _decoded(container, stream, info.path):
             pts = clock(raw, info)
+            if window.is_over(pts, info.time_base):
+                return
+            if not window.holds(pts, info.time_base):
+                continue
             if after is not None and pts <= after:
                 late = [*late, raw][-before:] if before else []
                 continue

@@ -6,9 +6,9 @@ import copy
 from typing import Any
 
 import torch
-from spandrel import ImageModelDescriptor
 from torch import Tensor, nn
 
+from paragon_arch.model import ImageModel as ImageModelDescriptor
 from paragon_arch.networks.base import SRNetwork
 from paragon_arch.networks.v2_release import ParagonSR2Release
 

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -207,12 +208,25 @@ def test_obstacles(app: Installation, environment: Environment) -> None:
     assert obstacle(state) is None
     changes: list[tuple[dict[str, Any], str]] = [
         ({"version": (3, 9, 1)}, "older than 3.10"),
+        ({"site": False}, "import site"),
         ({"pip": False}, "no pip"),
         ({"managed": True}, "operating system"),
         ({"writable": False}, "no permission"),
     ]
     for change, words in changes:
         assert words in str(obstacle(type(state)(**{**state.__dict__, **change})))
+
+
+@pytest.mark.skipif(os.name == "nt", reason="the stand-in is a shell script")
+def test_an_embedded_python_that_reads_no_start_up_files(app: Installation, tmp_path: Path) -> None:
+    """Its ``._pth`` without ``import site`` does what -S does: a wheel would be dead, so the drop-in is taken."""
+    embedded = tmp_path / "python.exe"
+    embedded.write_text(f'#!/bin/sh\nexec "{app.python}" -S "$@"\n')
+    embedded.chmod(0o755)
+    outcome = install(replace(app, python=embedded))
+    assert "no wheel: that Python reads no start-up files" in outcome.text
+    assert app.backend is not None
+    assert drop_in.current(app.backend) == drop_in.content()
 
 
 def test_without_permission(app: Installation, environment: Environment) -> None:
@@ -247,7 +261,20 @@ def test_pip_that_fails_is_reported_with_its_last_line(app: Installation, enviro
     environment.write("pip/__main__.py", "import sys\nsys.exit('ERROR: [Errno 13] Permission denied: x')\n")
     environment.write("pip/__init__.py", "")
     with pytest.raises(OutputError, match="Permission denied"):
-        install(app)
+        install(app, method="wheel")
+    outcome = install(app)
+    assert "no wheel: " in outcome.text
+    assert "Permission denied" in outcome.text
+    assert app.backend is not None
+    assert drop_in.current(app.backend) == drop_in.content()
+
+
+def test_an_app_that_was_never_started_is_not_given_the_drop_in_unasked(app: Installation) -> None:
+    before = contents(app.folder)
+    with pytest.raises(InvalidOptionError, match="start it once"):
+        install(replace(app, python=None))
+    assert contents(app.folder) == before
+    assert install(replace(app, python=None), method="drop-in").changed
 
 
 def test_repacking_an_installed_copy_gives_the_same_wheel(

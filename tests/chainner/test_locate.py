@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from paragon_arch.errors import InvalidOptionError
-from paragon_chainner.locate import Installation, System, backend_below, find
+from paragon_chainner.locate import Installation, System, backend_below, find, version_of
 
 
 def add_backend(folder: Path) -> Path:
@@ -37,7 +38,8 @@ class Tree:
         if platform == "win32":
             self.variables["APPDATA"] = str(self.home / "AppData" / "Roaming")
             self.variables["LOCALAPPDATA"] = str(self.home / "AppData" / "Local")
-        self.system = System(platform, self.home, root, self.variables)
+        self.versions: dict[Path, tuple[int, ...] | None] = {}
+        self.system = System(platform, self.home, root, self.variables, lambda path: self.versions.get(path, (3, 11)))
         self.root = root
 
     def only(self, app: Path | None = None) -> Installation:
@@ -171,6 +173,17 @@ class TestSystemPython:
         self.settle(here, "")
         assert here.only().python == python
 
+    @pytest.mark.parametrize("version", [(3, 9), (2, 7), None])
+    def test_one_that_chainner_passes_over(self, tree: Callable[[str], Tree], version: tuple[int, ...] | None) -> None:
+        """It wants Python 3.10, and a program that answers."""
+        here = tree("linux")
+        named, old = add_program(here.root / "venv/bin/python"), add_program(here.root / "bin/python3")
+        here.versions = {named: version, old: version}
+        self.settle(here, str(named))
+        assert here.only().system_python is False
+        new = add_program(here.root / "bin/python")
+        assert here.only().python == new
+
     def test_else_the_apps_own(self, tree: Callable[[str], Tree]) -> None:
         here = tree("linux")
         self.settle(here, str(here.root / "gone/python"))
@@ -184,6 +197,28 @@ class TestSystemPython:
         add_program(here.root / "bin/python3")
         (here.home / ".config/chaiNNer/settings.json").write_text(text, encoding="utf-8")
         assert not here.only().system_python
+
+
+@pytest.mark.parametrize(
+    ("names", "chosen"),
+    [
+        (("python3", "python3.11"), "python3.11"),
+        (("python3.9", "python3.14", "python3.14-config"), "python3.14"),
+        (("python", "python3"), "python3"),
+    ],
+)
+def test_the_apps_python_of_whatever_version(tree: Callable[[str], Tree], names: tuple[str, ...], chosen: str) -> None:
+    here = tree("linux")
+    folder = here.home / ".config/chaiNNer/python/python/bin"
+    for name in names:
+        add_program(folder / name)
+    assert here.only().python == folder / chosen
+
+
+def test_the_version_of_a_program(tmp_path: Path) -> None:
+    assert version_of(Path(sys.executable)) == sys.version_info[:2]
+    assert version_of(add_program(tmp_path / "python3")) is None
+    assert version_of(tmp_path / "missing") is None
 
 
 @pytest.mark.parametrize("missing", ["server.py", "packages"])

@@ -17,7 +17,7 @@ from torch.nn.modules import module as torch_modules
 
 import paragon_arch
 from paragon_arch import ParagonModelDescriptor
-from paragon_arch.errors import FusionError, InvalidOptionError, OutputExistsError
+from paragon_arch.errors import FusionError, InvalidOptionError, OutputExistsError, QualityError
 from paragon_arch.networks.dynamic import TrackedTransformer
 from paragon_chainner.models import runnable, tile_within
 from paragon_chainner.nodes import NODES
@@ -95,7 +95,7 @@ class TestSchemata:
 class TestLoad:
     def test_overrides(self, host: Host, tmp_path: Path) -> None:
         file = checkpoint(tmp_path / "model.safetensors")
-        loaded, folder, name = host.run("load_model", file, True, 2, True, 0.25)
+        loaded, folder, name, _ = host.run("load_model", file, True, 2, True, 0.25)
         assert (loaded.scale, loaded.model.alpha, folder, name) == (2, 0.25, tmp_path, "model")
         assert not loaded.model.training
         assert not any(parameter.requires_grad for parameter in loaded.model.parameters())
@@ -123,21 +123,31 @@ class TestFuseAndInfo:
         fused, message = host.run("fuse_model", model, False)
         assert unchanged(model, before)
         assert fused.report.fused
-        assert "tensors became" in message
+        assert re.fullmatch(
+            r"fused: [\d,]+ weights became [\d,]+; pictures change by [\d.e-]+ of 255 levels at most", message
+        )
         x = torch.rand(1, 3, 20, 17)
         torch.testing.assert_close(fused(x), model(x), rtol=0, atol=1e-5)
-        assert host.run("model_info", model)[5] is False
-        assert host.run("model_info", fused)[1:] == ("v1-pixelshuffle", "custom", 2, fused.report.parameters, True)
+        assert host.run("model_info", model)[5] == "not fused"
+        assert host.run("model_info", fused)[1:] == (
+            "v1-pixelshuffle",
+            "custom size",
+            2,
+            fused.report.parameters,
+            "fused",
+            "none",
+        )
 
     def test_info(self, host: Host, model: ParagonModelDescriptor) -> None:
-        text, layout, _, scale, parameters, _ = host.run("model_info", model)
-        assert (layout, scale) == ("v2-release", 2)
+        text, layout, _, scale, parameters, state, alpha = host.run("model_info", model)
+        assert (layout, scale, state) == ("v2-release", 2, "nothing to fuse")
+        assert re.fullmatch(r"[\d.]+ \([a-z ]+\)", alpha)
         assert f"{parameters:,}" in text
         assert "precisions: fp32" in text
 
     def test_never_tracked_kernels_need_consent(self, host: Host) -> None:
         model = untracked()
-        with pytest.raises(FusionError, match="calibrate"):
+        with pytest.raises(FusionError, match="put Calibrate ParagonSR Model before this node, or turn on Accept"):
             host.run("fuse_model", model, False)
         assert host.run("fuse_model", model, True)[0].report.fused
 
@@ -148,7 +158,7 @@ class TestSave:
         host.run("save_model", model, tmp_path / "new", "sub/saved", False)
         file = tmp_path / "new" / "sub" / "saved.safetensors"
         assert paragon_arch.load(file).model.alpha == 0.25
-        with pytest.raises(OutputExistsError):
+        with pytest.raises(OutputExistsError, match="turn on Overwrite"):
             host.run("save_model", model, tmp_path / "new", "sub/saved", False)
         host.run("save_model", paragon_arch.load(file, alpha=0.5), tmp_path / "new", "sub/saved", True)
         assert paragon_arch.load(file).model.alpha == 0.5
@@ -158,10 +168,10 @@ class TestUpscale:
     def test_tiles_give_the_whole_pictures_result(self, host: Host) -> None:
         model, pixels = load("v2-hybrid-gn"), image(70, 53, 3)
         before = weights(model)
-        tiles = choices(host, "upscale_image", 2)
         context = Context()
-        parts = host.run("upscale_image", pixels, model, tiles.CUSTOM, 32, context=context)
-        whole = host.run("upscale_image", pixels, model, tiles.WHOLE, 32)
+        parts = upscaled(host, pixels, model, context, tile=CUSTOM, custom=32)
+        assert np.array_equal(parts, upscaled(host, pixels, model, tile=32))
+        whole = upscaled(host, pixels, model, tile=WHOLE)
         assert unchanged(model, before)
         assert np.abs(parts - whole).max() < 1e-4
         assert context.progress == sorted(context.progress)
@@ -184,6 +194,49 @@ class TestUpscale:
         alpha = upscaled(host, pixels, model)[..., 3]
         assert (alpha[:, :30] == 1).all()
         assert (alpha[:, 34:] == 0).all()
+
+    @pytest.mark.parametrize("scale", [1, 3, 4])
+    def test_another_scale(self, host: Host, model: ParagonModelDescriptor, scale: int) -> None:
+        pixels = image(20, 30, 3)
+        result = upscaled(host, pixels, model, scale=scale)
+        assert result.shape == (20 * scale, 30 * scale, 3)
+        if scale == 4:
+            assert np.abs(result - upscaled(host, upscaled(host, pixels, model), model)).max() < 1e-6
+
+    def test_wrapping_makes_a_texture_join(self, host: Host, model: ParagonModelDescriptor) -> None:
+        """Its result is the middle of three by three copies, in tiles too."""
+        pixels = image(64, 72, 3)
+        copies = upscaled(host, np.tile(pixels, (3, 3, 1)), model)[128:256, 144:288]
+        for tile in (WHOLE, 32):
+            assert np.abs(upscaled(host, pixels, model, padding="WRAP", tile=tile) - copies).max() < 1e-4
+        assert np.abs(upscaled(host, pixels, model) - copies).max() > 1e-2, "without it there is an edge"
+
+    @pytest.mark.parametrize("padding", ["REFLECT_MIRROR", "WRAP", "REPLICATE"])
+    @pytest.mark.parametrize("shape", [(9, 12), (20, 30, 4)])
+    def test_padding_keeps_size_and_channels(
+        self, host: Host, model: ParagonModelDescriptor, padding: str, shape: tuple[int, ...]
+    ) -> None:
+        result = upscaled(host, image(*shape), model, padding=padding, scale=3)
+        assert result.shape == (3 * shape[0], 3 * shape[1], *shape[2:])
+
+    def test_separate_alpha_is_a_picture_of_its_own(self, host: Host, model: ParagonModelDescriptor) -> None:
+        pixels = image(20, 24, 4)
+        result = upscaled(host, pixels, model, separate=True)
+        assert np.array_equal(result[..., :3], upscaled(host, np.ascontiguousarray(pixels[..., :3]), model))
+        assert np.array_equal(result[..., 3], upscaled(host, np.ascontiguousarray(pixels[..., 3]), model))
+        assert not np.array_equal(result, upscaled(host, pixels, model))
+
+    def test_strength_of_a_restoring_model(self, host: Host) -> None:
+        model = descriptor(scale=1)
+        pixels = image(20, 24, 3)
+        whole, half, none = (upscaled(host, pixels, model, strength=value) for value in (100, 50, 0))
+        assert np.allclose(half, (whole + pixels) / 2, atol=1e-6)
+        assert np.array_equal(none, pixels)
+        assert np.abs(whole - pixels).max() > 1e-2
+
+    def test_a_tile_that_is_too_small(self, host: Host, model: ParagonModelDescriptor) -> None:
+        with pytest.raises(InvalidOptionError, match="choose Auto"):
+            upscaled(host, image(64, 64, 3), model, tile=CUSTOM, custom=8)
 
     def test_stopping(self, host: Host, model: ParagonModelDescriptor) -> None:
         before = weights(model)
@@ -216,9 +269,32 @@ class TestUpscale:
         assert 0 < small <= large
 
 
-def upscaled(host: Host, pixels: Any, model: Any, context: Context | None = None) -> Any:
-    """In tiles as the node decides."""
-    return host.run("upscale_image", pixels, model, choices(host, "upscale_image", 2).AUTO, 256, context=context)
+AUTO, WHOLE, LARGEST, CUSTOM = 0, -1, -2, -3
+"""Values of chaiNNer's dropdown of tile sizes."""
+
+
+def upscaled(
+    host: Host,
+    pixels: Any,
+    model: Any,
+    context: Context | None = None,
+    *,
+    tile: int = AUTO,
+    custom: int = 256,
+    scale: int | None = None,
+    padding: str = "NONE",
+    separate: bool = False,
+    strength: int = 100,
+) -> Any:
+    """The upscaling node's result."""
+    border = import_module("nodes.impl.upscale.basic_upscale").PaddingType[padding]
+    values = (scale is not None, scale or 4, strength, tile, custom, border, separate)
+    return host.run("upscale_image", pixels, model, *values, context=context)
+
+
+def opset(host: Host) -> Any:
+    """The default."""
+    return choices(host, "export_onnx", 2)(18)
 
 
 def choices(host: Host, node: str, position: int) -> Any:
@@ -278,7 +354,7 @@ class TestExport:
         pytest.importorskip("onnxruntime")
         before = weights(model)
         kind = choices(host, "export_onnx", 1)
-        exported, text = host.run("export_onnx", model, kind(precision), 18, False, 1, 1, None)
+        exported, text = host.run("export_onnx", model, kind(precision), opset(host), False, 1, 1, None)
         assert unchanged(model, before)
         assert len(exported.bytes) > 1000
         assert precision.upper() in text
@@ -287,7 +363,7 @@ class TestExport:
     def test_windows_by_the_size_of_the_image(self, host: Host, fixed: bool) -> None:
         pytest.importorskip("onnxruntime")
         fp32, model = choices(host, "export_onnx", 1).FP32, load("v2-hybrid-attn-window")
-        assert "largest difference" in host.run("export_onnx", model, fp32, 18, fixed, 64, 48, None)[1]
+        assert "levels at most" in host.run("export_onnx", model, fp32, opset(host), fixed, 64, 48, None)[1]
 
     def test_int8_is_calibrated_and_measured(self, host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         pytest.importorskip("onnxruntime.quantization")
@@ -306,8 +382,13 @@ class TestExport:
 
     def test_fp16_with_norms_over_the_whole_image(self, host: Host) -> None:
         model = load("v1-pixelshuffle")
-        text = host.run("export_onnx", model, choices(host, "export_onnx", 1).FP16, 18, False, 1, 1, None)[1]
-        assert float(text.rsplit(" ", 1)[1]) < 0.02
+        text = host.run("export_onnx", model, choices(host, "export_onnx", 1).FP16, opset(host), False, 1, 1, None)[1]
+        assert float(re.findall(r"([\d.]+) dB between", text)[0]) > 60
+
+    def test_fp16_that_loses_too_much(self, host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(import_module("paragon_chainner.nodes.export_onnx_paragonsr"), "LEAST_PSNR", 200.0)
+        with pytest.raises(QualityError, match="choose FP32"):
+            host.run("export_onnx", descriptor(), choices(host, "export_onnx", 1).FP16, opset(host), False, 1, 1, None)
 
 
 def test_pictures_are_copies() -> None:

@@ -74,7 +74,8 @@ def make_environment(folder: Path, source: Path) -> Path:
     if not done.is_file():
         venv.create(environment, with_pip=True)
         site = sysconfig.get_path("purelib", vars={"base": str(environment), "platbase": str(environment)})
-        (Path(site) / "lender.pth").write_text(sysconfig.get_path("purelib") + "\n", encoding="utf-8")
+        lent = [path for path in sys.path if path.endswith(("site-packages", "dist-packages"))]  # may be layered itself
+        (Path(site) / "lender.pth").write_text("\n".join(lent) + "\n", encoding="utf-8")
         lines = (source / "requirements.txt").read_text(encoding="utf-8").splitlines()
         wanted = [line for line in lines if line.strip() and not line.startswith("#") and not LENT.match(line)]
         pip(python, "install", *wanted, *UNDECLARED)

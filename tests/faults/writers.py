@@ -93,7 +93,7 @@ def _video(given: Path, out: Path) -> None:
 
 
 def _release(_given: Path, out: Path) -> None:
-    staging = Staging(out / "release", "key")
+    staging = Staging(out / "release", "key", "card")
     staging.open()
 
     def work() -> dict[str, Any]:

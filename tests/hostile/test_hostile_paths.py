@@ -150,7 +150,7 @@ def test_pictures_with_hostile_names(tmp_path: Path) -> None:
 def test_a_journal_that_names_other_files(tmp_path: Path) -> None:
     """A step counts as done only for files of its own folder."""
     (tmp_path / "secret").write_text("x", encoding="utf-8")
-    staging, ran = Staging(tmp_path / "release", "key"), list[int]()
+    staging, ran = Staging(tmp_path / "release", "key", "card"), list[int]()
     staging.open()
 
     def work() -> dict[str, Any]:

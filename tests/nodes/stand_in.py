@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from fractions import Fraction
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,14 +17,35 @@ class Interrupted(Exception):  # noqa: N818  (ComfyUI's is called InterruptProce
     """What ComfyUI raises when the user cancels."""
 
 
-class VideoFromFile:
+class VideoInput:
+    """ComfyUI's class of the same name, as it fails in cores before 0.16."""
+
+    def get_stream_source(self) -> str | io.BytesIO:
+        raise ValueError("Could not determine output format")
+
+
+class VideoFromFile(VideoInput):
     """ComfyUI's class of the same name."""
 
-    def __init__(self, file: str | io.BytesIO) -> None:
+    def __init__(self, file: str | io.BytesIO, *, start_time: float = 0, duration: float = 0) -> None:
         self.file = file
+        self._window = start_time, duration
 
     def get_stream_source(self) -> str | io.BytesIO:
         return self.file
+
+    def get_active_trim_window(self) -> tuple[float, float]:
+        return self._window
+
+
+class VideoFromComponents(VideoInput):
+    """ComfyUI's class of the same name."""
+
+    def __init__(self, images: torch.Tensor, audio: dict[str, Any] | None, rate: float) -> None:
+        self._components = SimpleNamespace(images=images, audio=audio, frame_rate=Fraction(rate))
+
+    def get_components(self) -> SimpleNamespace:
+        return self._components
 
 
 class Host:
@@ -63,7 +85,10 @@ class Host:
             return sorted(file.name for file in folder(f"models/{kind}").iterdir())
 
         def full_path(kind: str, name: str) -> str:
-            return str(folder(f"models/{kind}") / name)
+            path = folder(f"models/{kind}") / name
+            if not path.is_file():  # what ComfyUI says of a link to nowhere, too
+                raise FileNotFoundError(f"Model in folder '{kind}' with filename '{name}' not found.")
+            return str(path)
 
         def folders(_kind: str) -> list[str]:
             return [str(models)]
@@ -90,6 +115,7 @@ class Host:
                 "throw_exception_if_processing_interrupted": self.check,
             },
             "comfy_api": {},
+            "comfy_api.input": {"VideoInput": VideoInput},
             "comfy_api.input_impl": {"VideoFromFile": VideoFromFile},
             "comfy.model_patcher": {"ModelPatcher": patcher},
         }

@@ -45,7 +45,8 @@ def test_loading_says_what_it_found() -> None:
     assert model.scale == 2
     assert model.patcher.model is model.model
     assert "alpha: 0.25 (override)" in text
-    assert answer["ui"] == {"paragonsr_badge": ["realtime · 2x · nothing to fuse"], "paragonsr_details": [text]}
+    badge = {"kind": "realtime", "scale": 2, "state": "ready", "details": text}
+    assert answer["ui"] == {"paragonsr_badge": [badge]}
 
 
 def test_a_replaced_file_is_loaded_again(models: Path) -> None:

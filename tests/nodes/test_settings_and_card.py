@@ -64,7 +64,11 @@ def test_the_page_has_the_card_and_what_the_file_says(host: Host) -> None:
     status, text = card.page({"model": "2x_test.safetensors"})
     assert status == 200
     assert "scale: 2" in text
-    assert "No card comes with this model" in text
+    assert "no card" in text
+    german = card.page({"model": "2x_test.safetensors", "language": "de"})[1]
+    assert "keine Karte" in german
+    assert '<html lang="de"' in german
+    assert "no card" in card.page({"model": "2x_test.safetensors", "language": "../../secret"})[1]
     (models / "2x_test.md").write_text("# <script>Card</script>", encoding="utf-8")
     assert "# &lt;script&gt;Card&lt;/script&gt;" in card.page({"model": "2x_test.safetensors"})[1]
 
@@ -88,9 +92,20 @@ def test_the_badge_knows_a_file_before_it_is_loaded(host: Host) -> None:
         status, text = recognition.answer(query)
         return status, json.loads(text)
 
-    status, known = asked(model="2x_test.safetensors", scale="0", alpha="-1")
-    assert (status, "2x" in known["badge"], "scale: 2" in known["details"]) == (200, True, True)
+    status, known = asked(model="2x_test.safetensors", scale="auto", alpha="auto")
+    assert status == 200
+    assert known == {"kind": "realtime", "scale": 2, "state": "ready", "details": ANY}
+    assert "scale: 2" in known["details"]
+    assert asked(model="2x_test.safetensors", scale="0", alpha="-1") == (200, known)  # what older workflows have
     assert asked(model="2x_test.safetensors", alpha="0.25")[1]["details"] != known["details"]
-    assert asked(model="broken.safetensors") == (200, {"badge": "cannot be used", "details": ANY})
-    assert asked(model="2x_test.safetensors", scale="two")[0] == 400
-    assert asked(model="../../secret.safetensors")[0] == 404
+    assert asked(model="broken.safetensors") == (200, {"state": "unusable", "details": ANY})
+    assert asked(model="2x_test.safetensors", scale="two") == (400, {"state": "invalid", "details": ANY})
+    assert asked(model="../../secret.safetensors") == (404, {"state": "missing", "details": ANY})
+
+
+def test_a_link_to_a_file_that_is_gone_is_missing(host: Host) -> None:
+    (host.base / "models/upscale_models").mkdir(parents=True, exist_ok=True)
+    (host.base / "models/upscale_models/gone.safetensors").symlink_to("/nowhere/gone.safetensors")
+    status, text = recognition.answer({"model": "gone.safetensors"})
+    assert (status, json.loads(text)["state"]) == (404, "missing")
+    assert card.page({"model": "gone.safetensors"})[0] == 404

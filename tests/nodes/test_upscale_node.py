@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any, cast
 
 import numpy as np
@@ -85,12 +86,49 @@ def test_models_of_other_families_work_too() -> None:
         ({"resize": "pixels", "width": 100}, (75, 100)),
         ({"resize": "pixels", "height": 15}, (15, 20)),
         ({"resize": "model scale", "factor": 3.0, "width": 5}, (60, 80)),
+        ({"resize": "longest side", "longest_side": 120}, (90, 120)),
+        ({"resize": "model scale", "max_megapixels": 0.0012}, (30, 40)),
+        ({"resize": "HD (1280 x 720)", "max_megapixels": 0.0108}, (90, 120)),
     ],
 )
 def test_output_sizes(inputs: dict[str, Any], size: tuple[int, int]) -> None:
     result, mask = upscale(descriptor(), pictures(), mask=torch.rand(1, 30, 40), **inputs)
     assert result.shape == (1, *size, 3)
     assert mask.shape == (1, *size)
+
+
+@pytest.mark.usefixtures("host")
+def test_an_output_that_is_too_large_is_refused_in_words_that_fit_the_node() -> None:
+    with pytest.raises(InvalidOptionError, match="over the limit of .*: ask for a smaller size$"):
+        upscale(descriptor(), pictures(height=3000, width=3000), resize="factor", factor=16.0)
+    with pytest.raises(InvalidOptionError, match="'larger' is unknown: choose model scale, "):
+        upscale(descriptor(), pictures(), resize="larger")
+
+
+@pytest.mark.usefixtures("host")
+def test_fp16_intermediates_are_what_comfyui_asks_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    management: Any = sys.modules["comfy.model_management"]
+    monkeypatch.setattr(management, "intermediate_dtype", lambda: torch.float16, raising=False)
+    result, mask = upscale(descriptor(), pictures())
+    assert (result.dtype, mask.dtype) == (torch.float16, torch.float16)
+
+
+@pytest.mark.usefixtures("host")
+@pytest.mark.parametrize("how", ["mean and deviation", "wavelet"])
+def test_colours_are_taken_back_to_the_inputs(how: str) -> None:
+    class Tinted(nn.Module):
+        def __init__(self, inner: nn.Module) -> None:
+            super().__init__()
+            self.inner = inner
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.inner(x) * 0.8 + torch.tensor([0.1, 0.0, 0.05])[:, None, None]
+
+    model, image = foreign_model(), pictures(height=64, width=64) * 0.5 + 0.25
+    model._model = Tinted(model.model)  # pyright: ignore[reportPrivateUsage]
+    shift = (upscale(model, image)[0].mean((1, 2)) - image.mean((1, 2))).abs().max()
+    left = (upscale(model, image, colour_match=how)[0].mean((1, 2)) - image.mean((1, 2))).abs().max()
+    assert left < 0.1 * shift
 
 
 @pytest.mark.usefixtures("host")
@@ -137,13 +175,15 @@ def test_one_mask_serves_a_batch_and_the_empty_one_of_load_image_is_no_mask() ->
 
 
 @pytest.mark.usefixtures("host")
-@pytest.mark.parametrize(
-    ("mask", "message"),
-    [(torch.ones(1, 64, 64), "64 x 64 and the picture 40 x 30"), (torch.ones(2, 30, 40), "2 masks for 3")],
-)
-def test_a_mask_of_something_else_is_refused(mask: Tensor, message: str) -> None:
-    with pytest.raises(InvalidOptionError, match=message):
-        upscale(descriptor(), pictures(3), mask=mask)
+def test_a_mask_of_another_size_is_resized_and_one_of_another_number_refused() -> None:
+    model, image = descriptor(), pictures()
+    large = torch.nn.functional.interpolate(half_transparent()[None], (60, 80), mode="nearest")[0]
+    for got, wanted in zip(
+        upscale(model, image, mask=large), upscale(model, image, mask=half_transparent()), strict=True
+    ):
+        torch.testing.assert_close(got, wanted, rtol=0, atol=1e-5)
+    with pytest.raises(InvalidOptionError, match="2 masks for 3"):
+        upscale(model, pictures(3), mask=torch.ones(2, 30, 40))
 
 
 @pytest.mark.usefixtures("host")
@@ -164,9 +204,16 @@ def test_the_bar_moves_with_the_tiles_and_shows_finished_pictures(host: Host) ->
     assert values[-1] == 1000
     assert len(set(values)) > 4
     previews = [preview for _, _, preview in host.shown if preview is not None]
-    assert len(previews) == 2
-    assert previews[0][1].size == (200, 200)
+    assert [preview[1].size for preview in previews] == [(200, 200), (200, 200), (400, 400)]
     assert previews[0][2] == 200
+
+
+def test_the_last_view_is_the_result_in_its_own_size(host: Host) -> None:
+    result, _ = upscale(descriptor(), pictures(height=600, width=300))
+    form, view, longest = host.shown[-1][2]
+    assert (form, view.size, longest) == ("JPEG", (600, 1200), 1200)
+    shown = np.asarray(view).astype(float) / 255
+    assert np.abs(shown - result[0].numpy()).max() < 0.01
 
 
 def test_the_view_of_a_picture_gets_bright_where_it_is_done(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -174,9 +221,9 @@ def test_the_view_of_a_picture_gets_bright_where_it_is_done(host: Host, monkeypa
     image = torch.full((1, 600, 600, 3), 0.8)
     result, _ = upscale(descriptor(), image, tile="384")
     views = [preview[1] for _, _, preview in host.shown if preview is not None]
-    assert len(views) == 4
+    assert len(views) == 5
     assert views[0].size == (512, 512)
-    first, last = (np.asarray(views[index]).astype(float).mean(axis=-1) / 255 for index in (0, -1))
+    first, last = (np.asarray(views[index]).astype(float).mean(axis=-1) / 255 for index in (0, -2))
     assert abs(first[100, 100] - float(result[0, 200, 200].mean())) < 0.02
     assert abs(first[-1, -1] - 0.8 * progress.DIMMED) < 0.02
     assert abs(last[256, 256] - float(result[0, 600, 600].mean())) < 0.02

@@ -2,16 +2,17 @@
 
 import { api } from "../../../scripts/api.js";
 import { app } from "../../../scripts/app.js";
+import { language, text } from "./texts.js";
 
 const NODE = "ParagonSRLoadModel";
 
 function entry(node) {
   const model = node.widgets?.find((widget) => widget.name === "model_name")?.value;
-  return {
-    content: "Open model card",
-    disabled: !model,
-    callback: () => window.open(api.apiURL(`/paragonsr/card?${new URLSearchParams({ model })}`), "_blank", "noopener"),
+  const open = () => {
+    const query = new URLSearchParams({ model, language: language() });
+    window.open(api.apiURL(`/paragonsr/card?${query}`), "_blank", "noopener");
   };
+  return { content: text("card.open"), disabled: !model, callback: open };
 }
 
 app.registerExtension({

@@ -2,9 +2,11 @@
 
 import { api } from "../../../scripts/api.js";
 import { app } from "../../../scripts/app.js";
+import { text } from "./texts.js";
 
 const NODE = "ParagonSRCompareImages";
 const MIN_HEIGHT = 240;
+const LABELS = 120; // pixels that two labels need beside each other
 
 const STYLE = `
 .paragonsr-compare { display: flex; flex-direction: column; gap: 4px; width: 100%; height: 100%; overflow: hidden;
@@ -41,14 +43,13 @@ class Slider {
   constructor() {
     this.root = element("div", "paragonsr-compare");
     this.stage = element("div", "stage", this.root);
-    this.empty = element("div", "empty", this.stage, "Run the workflow to compare");
+    this.empty = element("div", "empty", this.stage, text("compare.empty"));
     this.before = this.picture("before");
     this.after = this.picture("after");
     this.line = element("div", "line", this.stage);
-    this.labels = [element("span", "name", this.stage, "before"), element("span", "name", this.stage, "after")];
-    this.labels[0].style.left = this.labels[1].style.right = "4px";
+    this.labels = ["before", "after"].map((side) => element("span", "name", this.stage, text(`compare.${side}`)));
     this.range = element("input", "", this.stage);
-    Object.assign(this.range, { type: "range", min: 0, max: 1000, value: 500, ariaLabel: "before and after" });
+    Object.assign(this.range, { type: "range", min: 0, max: 1000, value: 500, ariaLabel: text("compare.slider") });
     this.range.addEventListener("input", () => this.split());
     this.foot();
     this.show({});
@@ -56,9 +57,10 @@ class Slider {
 
   picture(className) {
     const image = element("img", className, this.stage);
-    image.alt = className;
+    image.alt = text(`compare.${className}`);
     image.draggable = false;
     image.addEventListener("load", () => this.split());
+    image.addEventListener("error", () => image.isConnected && this.show({})); // gone with ComfyUI's temporary folder
     return image;
   }
 
@@ -67,8 +69,8 @@ class Slider {
     this.back = element("button", "", foot, "‹");
     this.scores = element("span", "scores", foot);
     this.next = element("button", "", foot, "›");
-    this.back.ariaLabel = "previous pair";
-    this.next.ariaLabel = "next pair";
+    this.back.ariaLabel = text("compare.previous");
+    this.next.ariaLabel = text("compare.next");
     this.back.addEventListener("click", () => this.turn(-1));
     this.next.addEventListener("click", () => this.turn(1));
   }
@@ -81,6 +83,8 @@ class Slider {
     const left = (width - shown) / 2;
     this.stage.style.setProperty("--split", `${left + (shown * this.range.value) / 1000}px`);
     Object.assign(this.range.style, { left: `${left}px`, width: `${shown}px` });
+    this.labels[0].style.left = this.labels[1].style.right = `${left + 4}px`;
+    for (const label of this.labels) label.style.visibility = shown < LABELS ? "hidden" : "";
   }
 
   show(message) {
@@ -123,6 +127,7 @@ function addSlider(node) {
   const widget = node.addDOMWidget("paragonsr_slider", "paragonsr_slider", slider.root, {
     serialize: false,
     hideOnZoom: false,
+    hideInPanel: true,
     getMinHeight: () => MIN_HEIGHT,
   });
   widget.serialize = false;
@@ -131,6 +136,21 @@ function addSlider(node) {
   return slider;
 }
 
+/** What a node showed last, kept for this browser tab: over other tabs of ComfyUI, undo, and a reload of the page. */
+const memory = {
+  key: (node) => `ParagonSR.compare:${app.rootGraph?.id ?? app.graph?.id}:${node.graph?.id}:${node.id}`,
+  keep(node, message) {
+    try {
+      sessionStorage.setItem(this.key(node), JSON.stringify(message));
+    } catch {
+      // full or forbidden: the pictures are shown all the same
+    }
+  },
+  of(node) {
+    return JSON.parse(sessionStorage.getItem(this.key(node)) ?? "{}");
+  },
+};
+
 app.registerExtension({
   name: "ParagonSR.compare",
   setup() {
@@ -138,7 +158,7 @@ app.registerExtension({
   },
   beforeRegisterNodeDef(type, definition) {
     if (definition.name !== NODE) return;
-    const { onNodeCreated, onExecuted } = type.prototype;
+    const { onNodeCreated, onConfigure, onExecuted } = type.prototype;
     type.prototype.onNodeCreated = function (...values) {
       onNodeCreated?.apply(this, values);
       this.paragonsrSlider = addSlider(this);
@@ -146,6 +166,11 @@ app.registerExtension({
     type.prototype.onExecuted = function (message) {
       onExecuted?.call(this, message);
       this.paragonsrSlider.show(message);
+      memory.keep(this, message);
+    };
+    type.prototype.onConfigure = function (stored) {
+      onConfigure?.call(this, stored);
+      this.paragonsrSlider.show(memory.of(this));
     };
   },
 });

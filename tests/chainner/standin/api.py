@@ -47,6 +47,17 @@ class IteratorInputInfo:
 
 
 @dataclass
+class KeyInfo:
+    """What a collapsed node shows."""
+
+    expression: str
+
+    @staticmethod
+    def type(expression: str) -> KeyInfo:
+        return KeyInfo(expression)
+
+
+@dataclass
 class Item:
     """An input or an output."""
 

@@ -18,12 +18,16 @@ class Condition:
     def bool(number: int, value: bool) -> tuple[int, bool]:
         return number, value
 
+    @staticmethod
+    def type(number: int, expression: str, if_not_connected: bool = False) -> tuple[int, str]:
+        return number, expression
 
-def if_group(condition: tuple[int, bool]) -> Wrap:
+
+def if_group(condition: tuple[int, object]) -> Wrap:
     return _flat
 
 
-def if_enum_group(enum: int, condition: Enum | tuple[Enum, ...]) -> Wrap:
+def if_enum_group(enum: int, condition: int | Enum | tuple[Enum, ...]) -> Wrap:
     return _flat
 
 

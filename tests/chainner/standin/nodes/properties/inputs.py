@@ -6,6 +6,9 @@ from enum import Enum
 
 from api import Item
 
+from nodes.impl.upscale.auto_split_tiles import ESTIMATE
+from nodes.impl.upscale.basic_upscale import PaddingType
+
 
 def PthFileInput(primary_input: bool = False) -> Item:
     return Item("Model", "File", {"primary": primary_input})
@@ -51,3 +54,16 @@ def NumberInput(
     assert min is None or min <= default
     assert max is None or default <= max
     return Item(label, "number", {"default": default})
+
+
+def SliderInput(label: str, *, default: float = 50, min: float = 0, max: float = 100, unit: str | None = None) -> Item:
+    assert min <= default <= max
+    return Item(label, "number", {"default": default})
+
+
+def TileSizeDropdown(label: str = "Tile Size") -> Item:
+    return Item(label, "TileSize", {"default": ESTIMATE})
+
+
+def PaddingTypeInput() -> Item:
+    return Item("Padding", "PaddingType", {"default": PaddingType.NONE})
