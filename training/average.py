@@ -39,8 +39,8 @@ class Average:
         """Take one step towards the network's present weights."""
         self.updates += 1
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
-        for name, value in moving(network):
-            self.values[name].lerp_(value, 1 - decay)
+        names, values = zip(*moving(network), strict=True)
+        torch._foreach_lerp_([self.values[name] for name in names], values, 1 - decay)  # pyright: ignore
 
     def state(self, network: nn.Module) -> dict[str, Tensor]:
         """A complete state dict: averages, and the network's own values where there is none."""

@@ -83,6 +83,9 @@ class DataConfig:
     """Share of patches that are replaced by ones of extreme contrast (see `training.data.stress`)."""
     workers: int = 0
     """Processes that prepare batches; 0 prepares them in the training process."""
+    bank: bool = False
+    """Keep all pictures as 8-bit values on the training device, and cut and degrade patches there (see
+    `training.data.bank`): for GPUs, which would wait for patches otherwise."""
     memory: int = 4096
     """MiB of decoded pictures to keep; further ones are decoded again each time."""
 
@@ -155,6 +158,8 @@ class OptimConfig:
     """Decay of the exponential moving average of the weights; the average is what is exported."""
     amp: bool = False
     """Forward passes in bfloat16 where torch deems it safe; losses and penalties stay in float32."""
+    compile: bool = False
+    """Compile the forward and backward passes (`torch.compile`): a minute at the start, then faster steps."""
     checkpointing: bool = False
     """Recompute blocks in the backward pass: less memory, a third more time."""
 
@@ -259,6 +264,8 @@ def _check_data(data: DataConfig, scale: int) -> None:
     _require(all(share > 0 for share in data.mix.values()), "data.mix", data.mix, "positive shares")
     _require(0 <= data.stress < 1, "data.stress", data.stress, "in 0 <= stress < 1")
     _require(data.workers >= 0, "data.workers", data.workers, "at least 0")
+    _require(not (data.bank and data.workers), "data.workers", data.workers, "0 with data.bank")
+    _require(not (data.bank and data.low_folder), "data.low_folder", data.low_folder, "left out with data.bank")
     if data.low_folder is not None:
         _require(data.folder is not None and not data.synthetic, "data.low_folder", data.low_folder, "with data.folder")
         _require(low == high == 1, "data.shrink", [low, high], "[1, 1] with data.low_folder")

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from paragon_arch.errors import ParagonError
 
 log = logging.getLogger(__name__)
@@ -32,19 +34,19 @@ class RunLog:
     def __init__(self, out: Path, *, steps: int, first: int, tensorboard: bool) -> None:
         self.path, self.steps, self.first = out / "log.tsv", steps, first
         self.started = time.monotonic()
-        self.sums: dict[str, float] = {}
+        self.sums: dict[str, float | Tensor] = {}
         self.counts: dict[str, int] = {}
         self.writer = _tensorboard(out) if tensorboard else None
 
-    def add(self, values: Mapping[str, float]) -> None:
-        """Count the values of one step in."""
+    def add(self, values: Mapping[str, float | Tensor]) -> None:
+        """Count the values of one step in; tensors stay on their device until `report`."""
         for name, value in values.items():
             self.sums[name] = self.sums.get(name, 0.0) + value
             self.counts[name] = self.counts.get(name, 0) + 1
 
     def report(self, step: int, rate: float, skipped: int) -> None:
         """Write one line with the means of what was added since the last one."""
-        means = {name: total / self.counts[name] for name, total in self.sums.items()}
+        means = {name: float(total) / self.counts[name] for name, total in self.sums.items()}
         self.sums.clear()
         self.counts.clear()
         seconds = (time.monotonic() - self.started) / max(1, step - self.first)

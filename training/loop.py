@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from paragon_arch.errors import InvalidOptionError
 from paragon_arch.files.atomic import make_folder
 
 from .config import DegradeConfig, Recipe
+from .data.bank import BankSampler
 from .data.pairs import batches, make_sampler
 from .distributed import World, choose_device, joined
 from .export import export
@@ -51,7 +54,8 @@ def start(recipe: Recipe, *, device: torch.device | None = None, world: World | 
     sampler = make_sampler(
         recipe.data, scale=recipe.model.scale, seed=recipe.run.seed, degrade=recipe.degrade, world=world
     )
-    trainer, state = Trainer(recipe, sampler, found, world), out / "state.safetensors"
+    source = BankSampler(sampler, recipe.degrade, found) if recipe.data.bank else sampler
+    trainer, state = Trainer(recipe, source, found, world), out / "state.safetensors"
     if state.exists():
         resume(trainer, state)
         log.info("continuing %s at step %d", state, trainer.step)
@@ -86,11 +90,21 @@ def run(trainer: Trainer) -> None:
     steps, out = recipe.optim.steps, Path(recipe.run.out)
     tensorboard = recipe.run.tensorboard and leads
     record = RunLog(out, steps=steps, first=trainer.step, tensorboard=tensorboard)
-    for batch in batches(trainer.sampler, trainer.step, steps, pin=trainer.device.type == "cuda"):
-        loss = trainer.advance(batch)
+    for batch in _batches(trainer, steps):
+        loss = trainer.train_step(batch)
         record.add({"loss": loss, **(trainer.report if len(trainer.report) > 1 else {})})
+        last = trainer.step == steps
+        if last or trainer.step % recipe.run.log_every == 0 or trainer.step % recipe.run.save_every == 0:
+            trainer.settle()
         if leads:
-            _write(trainer, record, last=trainer.step == steps)
+            _write(trainer, record, last=last)
+
+
+def _batches(trainer: Trainer, steps: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """The batches from the trainer's step on."""
+    if isinstance(trainer.sampler, BankSampler):
+        return (trainer.sampler.batch(step) for step in range(trainer.step, steps))
+    return batches(trainer.sampler, trainer.step, steps, pin=trainer.device.type == "cuda")
 
 
 def _write(trainer: Trainer, record: RunLog, *, last: bool) -> None:

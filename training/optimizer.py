@@ -29,13 +29,20 @@ class Optimizers:
         parameters: by name.
         lr, betas: of Adam.
         muon: Muon's rate; 0 leaves all to Adam.
+        fused: one operation for all of Adam, which can also skip a step on the device.
 
     Raises:
         InvalidOptionError: this torch has no Muon.
     """
 
     def __init__(
-        self, parameters: Mapping[str, nn.Parameter], *, lr: float, betas: tuple[float, float], muon: float = 0.0
+        self,
+        parameters: Mapping[str, nn.Parameter],
+        *,
+        lr: float,
+        betas: tuple[float, float],
+        muon: float = 0.0,
+        fused: bool = False,
     ) -> None:
         self.parameters, self.rates = dict(parameters), {ADAM: lr, MUON: muon}
         # copies, because a weight in channels-last order is no view of a matrix; `step` carries values over
@@ -45,7 +52,7 @@ class Optimizers:
             if muon > 0 and is_matrix(parameter)
         }
         others = [parameter for name, parameter in self.parameters.items() if name not in self.matrices]
-        self.adam = torch.optim.Adam(others, lr=lr, betas=betas)
+        self.adam = torch.optim.Adam(others, lr=lr, betas=betas, fused=fused)
         self.muon = make_muon(list(self.matrices.values())) if self.matrices else None
 
     def zero_grad(self) -> None:
@@ -54,9 +61,16 @@ class Optimizers:
             parameter.grad = None
 
     @torch.no_grad()
-    def step(self, rate: float) -> None:
-        """Take a step at a share of the rates."""
+    def step(self, rate: float, *, skip: Tensor | None = None) -> None:
+        """Take a step at a share of the rates.
+
+        Args:
+            rate: 0..1.
+            skip: a bool on the device: leave everything as it is. Needs a fused Adam.
+        """
         _set_rate(self.adam, self.rates[ADAM] * rate)
+        if skip is not None:
+            self.adam.found_inf = skip.float()  # pyright: ignore[reportAttributeAccessIssue]
         self.adam.step()
         if self.muon is None:
             return
@@ -65,9 +79,23 @@ class Optimizers:
             matrix.copy_(parameter.flatten(1))
             matrix.grad = None if parameter.grad is None else parameter.grad.flatten(1)
         _set_rate(self.muon, self.rates[MUON] * rate)
+        kept = None if skip is None else self._muon_values(self.muon)
         self.muon.step()
+        if skip is not None and kept is not None:
+            for matrix, (value, momentum) in zip(self.matrices.values(), kept, strict=True):
+                matrix.copy_(torch.where(skip, value, matrix))
+                buffer = self.muon.state[matrix]["momentum_buffer"]
+                buffer.copy_(torch.where(skip, torch.zeros_like(buffer) if momentum is None else momentum, buffer))
         for name, matrix in self.matrices.items():
             self.parameters[name].copy_(matrix.view_as(self.parameters[name]))
+
+    def _muon_values(self, muon: torch.optim.Optimizer) -> list[tuple[Tensor, Tensor | None]]:
+        """Copies of Muon's matrices and momenta; there is no momentum before the first step."""
+        momenta = [muon.state.get(matrix, {}).get("momentum_buffer") for matrix in self.matrices.values()]
+        return [
+            (matrix.clone(), None if momentum is None else momentum.clone())
+            for matrix, momentum in zip(self.matrices.values(), momenta, strict=True)
+        ]
 
     def moments(self) -> Iterator[tuple[str, Tensor]]:
         """What the optimisers remember of each parameter, with names as ``adam.exp_avg.conv.weight``."""

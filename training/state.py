@@ -57,6 +57,8 @@ def resume(trainer: Trainer, path: Path) -> None:
         raise InvalidOptionError(f"{path} was written by another recipe; give a new run.out or delete that file")
     counters = _counters(path, metadata)
     trainer.step, trainer.skipped = counters["step"], counters["skipped"]
+    if trainer.bad is not None:
+        trainer.bad[1] = trainer.skipped
     trainer.average.updates = counters["updates"]
     _take(trainer, tensors)
 

@@ -13,6 +13,7 @@ from paragon_arch.networks.base import SRNetwork
 from .average import Average, trained
 from .config import Recipe
 from .critic import Critic
+from .data.bank import BankSampler
 from .data.pairs import PairSampler
 from .distributed import World, average_gradients, average_over_processes
 from .losses import Losses
@@ -33,10 +34,17 @@ class Trainer:
         sampler: makes batches.
         device: where to compute.
         world: the processes that share each batch.
+
+    On a CUDA device a step never waits for the device: steps that are not finite are skipped there and counted there,
+    until `settle` asks.
     """
 
     def __init__(
-        self, recipe: Recipe, sampler: PairSampler, device: torch.device = CPU, world: World | None = None
+        self,
+        recipe: Recipe,
+        sampler: PairSampler | BankSampler,
+        device: torch.device = CPU,
+        world: World | None = None,
     ) -> None:
         world = world or World()
         self.recipe, self.sampler, self.device, self.world = recipe, sampler, device, world
@@ -46,37 +54,48 @@ class Trainer:
         if recipe.optim.amp and not self.network.traits.bfloat16:
             raise InvalidOptionError("optim.amp: this network loses the picture in bfloat16; use alpha 0 or no amp")
         if recipe.model.init == "data" and recipe.model.start is None:
-            normalise(self.network, sampler.batch(0, whole=True)[0])
+            normalise(self.network, sampler.batch(0, whole=True)[0].cpu())
         self.network.to(device).train()
         if recipe.optim.checkpointing:
             recompute_blocks(self.network)
+        self.forward = torch.compile(self.network) if recipe.optim.compile else self.network
         self.parameters = dict(trained(self.network))
         optim = recipe.optim
-        self.optimizers = Optimizers(self.parameters, lr=optim.lr, betas=optim.betas, muon=optim.muon)
+        waits = device.type != "cuda"
+        self.optimizers = Optimizers(self.parameters, lr=optim.lr, betas=optim.betas, muon=optim.muon, fused=not waits)
         self.average = Average(self.network, recipe.optim.ema)
         self.critic = self._critic() if recipe.gan.weight > 0 else None
         self.step = 0
         self.skipped = 0
         self.bad_in_a_row = 0
-        self.report: dict[str, float] = {}
+        self.report: dict[str, Tensor] = {}
+        # bad steps in a row and skipped ones, on the device; None where every step waits for its own result
+        self.bad = None if waits else torch.zeros(2, dtype=torch.int64, device=device)
 
     def _critic(self) -> Critic:
         recipe = self.recipe
         return Critic(recipe.gan, self.device, seed=recipe.run.seed, clip=recipe.optim.clip, world=self.world)
 
     def advance(self, batch: tuple[Tensor, Tensor] | None = None) -> float:
+        """`train_step`, waited for; returns the loss.
+
+        Raises:
+            ParagonError: too many steps in a row were not finite.
+        """
+        loss = self.train_step(batch)
+        self.settle()
+        return float(loss)
+
+    def train_step(self, batch: tuple[Tensor, Tensor] | None = None) -> Tensor:
         """Train one step; returns its loss. A non-finite loss or gradient leaves the weights alone.
 
         Args:
             batch: low- and high-resolution pictures; those of this step unless given.
-
-        Raises:
-            ParagonError: too many such steps in a row.
         """
         kept = [buffer.clone() for buffer in self.network.buffers()]
         low, high = (x.to(self.device, non_blocking=True) for x in batch or self.sampler.batch(self.step))
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.optim.amp):
-            output = self.network(low)
+            output = self.forward(low)
         output = output.float()
         terms = self._terms(output, high, low)
         loss = torch.stack(list(terms.values())).sum()
@@ -88,8 +107,10 @@ class Trainer:
             if torch.isfinite(output).all() and torch.isfinite(high).all():
                 terms |= self.critic.advance(high, output, step=self.step, rate=rate)
         self.step += 1
-        self.report = {name: value.item() for name, value in terms.items()}
-        return loss.item()
+        if self.bad is None:
+            self.settle()
+        self.report = {name: value.detach() for name, value in terms.items()}
+        return loss.detach()
 
     def _terms(self, output: Tensor, high: Tensor, low: Tensor) -> dict[str, Tensor]:
         terms = self.losses(output, high, low)
@@ -103,24 +124,39 @@ class Trainer:
         average_gradients(parameters, self.world)
         average_over_processes([loss], self.world)
         norm = nn.utils.clip_grad_norm_(parameters, self.recipe.optim.clip)
-        if not (torch.isfinite(loss) and torch.isfinite(norm)):
-            for buffer, value in zip(self.network.buffers(), kept, strict=True):
-                buffer.copy_(value)
-            self._count_bad_step()
-            return
-        self.bad_in_a_row = 0
-        self.optimizers.step(relative_rate(self.recipe.optim, self.step))
-        average_over_processes([b for b in self.network.buffers() if b.is_floating_point()], self.world)
-        self.average.update(self.network)
+        good = torch.isfinite(loss) & torch.isfinite(norm)
+        rate = relative_rate(self.recipe.optim, self.step)
+        if self.bad is None:
+            self._count(0 if good else self.bad_in_a_row + 1, self.skipped + int(not good))
+            if good:
+                self.optimizers.step(rate)
+        else:
+            self.optimizers.step(rate, skip=~good)
+            in_a_row, skipped = self.bad.unbind()
+            self.bad = torch.stack((torch.where(good, 0, in_a_row + 1), skipped + ~good))
+        for buffer, value in zip(self.network.buffers(), kept, strict=True):
+            buffer.copy_(torch.where(good, buffer, value))
+        if self.bad is not None or good:
+            average_over_processes([b for b in self.network.buffers() if b.is_floating_point()], self.world)
+            self.average.update(self.network)
 
-    def _count_bad_step(self) -> None:
-        self.skipped += 1
-        self.bad_in_a_row += 1
+    def settle(self) -> None:
+        """Learn from the device how many steps it skipped.
+
+        Raises:
+            ParagonError: too many in a row.
+        """
+        if self.bad is not None:
+            in_a_row, skipped = self.bad.tolist()
+            self._count(in_a_row, skipped)
         if self.bad_in_a_row >= MAX_BAD_STEPS:
             raise ParagonError(
                 f"training diverged: {MAX_BAD_STEPS} non-finite steps in a row at step {self.step}; "
                 "lower optim.lr or optim.clip, and resume from the last checkpoint"
             )
+
+    def _count(self, in_a_row: int, skipped: int) -> None:
+        self.bad_in_a_row, self.skipped = in_a_row, skipped
 
     def averaged_network(self) -> SRNetwork:
         """A new network on the CPU with the averaged weights, in eval mode: what is exported and measured."""
