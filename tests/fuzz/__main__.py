@@ -1,4 +1,4 @@
-"""Fuzz a parser with atheris: python -m tests.fuzz TARGET [--seconds 600] [--corpus FOLDER]
+"""Fuzz a parser with atheris: python -m tests.fuzz TARGET [--seconds 600] [--corpus FOLDER].
 
 Needs `pip install atheris`, which exists for Linux. A finding is any exception that is not a `ParagonError`, more than
 two seconds, or more than 1 GiB beyond what the process starts with; its input is written to the working directory, and
