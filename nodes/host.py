@@ -62,6 +62,8 @@ class _FolderPaths(Protocol):
 
 class _ModelManagement(Protocol):
     def get_torch_device(self) -> torch.device: ...
+    def should_use_fp16(self, device: torch.device) -> bool: ...
+    def should_use_bf16(self, device: torch.device) -> bool: ...
     def unet_offload_device(self) -> torch.device: ...
     def free_memory(self, memory_required: float, device: torch.device) -> object: ...
     def soft_empty_cache(self) -> None: ...
@@ -152,6 +154,17 @@ def intermediate_dtype() -> torch.dtype:
     """What pictures travel in between nodes: float32, or what newer cores are told by ``--fp16-intermediates``."""
     ask: Callable[[], torch.dtype] | None = getattr(_management(), "intermediate_dtype", None)
     return torch.float32 if ask is None else ask()
+
+
+def half_precisions(device: torch.device) -> tuple[str, ...]:
+    """The half precisions that ComfyUI uses on a device: it knows the cards, and --force-fp32 and --force-fp16.
+
+    On the CPU, where it uses none, those that can be asked for.
+    """
+    if device.type == "cpu":
+        return ("fp16", "bf16")
+    asked = {"fp16": _management().should_use_fp16, "bf16": _management().should_use_bf16}
+    return tuple(name for name, ask in asked.items() if ask(device))
 
 
 def make_room(size: int) -> None:

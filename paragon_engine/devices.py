@@ -11,7 +11,7 @@ import torch
 from paragon_arch.errors import InvalidOptionError, ParagonError
 
 
-def resolve_device(name: str = "auto") -> torch.device:
+def resolve_device(name: str | torch.device = "auto") -> torch.device:
     """The device of a name: "auto" (the first accelerator, else the CPU), "cpu", "cuda", "cuda:1", "mps", "xpu".
 
     Raises:
@@ -24,7 +24,7 @@ def resolve_device(name: str = "auto") -> torch.device:
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         reason = str(error).splitlines()[0]
-        raise InvalidOptionError(f"device {name!r} cannot be used: {reason}; try auto or cpu") from error
+        raise InvalidOptionError(f"device {str(name)!r} cannot be used: {reason}; try auto or cpu") from error
     return device
 
 
@@ -43,8 +43,24 @@ _FAILED = (
 """What errors say, in lower case, when a device stopped working while it was used."""
 
 
+_UNSUPPORTED = (
+    "not supported",
+    "not_supported",  # cuDNN, cuBLAS
+    "not implemented for",  # PyTorch, of a type
+    "no kernel image",
+    "unsupported datatype",
+)
+"""What errors say, in lower case, when a device lacks an operation in a type."""
+
+
+def is_unsupported(error: BaseException) -> bool:
+    """Whether an error says that a device, or its build of PyTorch, lacks an operation in a type."""
+    text = str(error).lower()
+    return any(phrase in text for phrase in _UNSUPPORTED)
+
+
 def device_failure(error: BaseException, device: str) -> ParagonError | None:
-    """A typed error if a device failed or disappeared, which nothing but a new process mends; else None.
+    """A typed error if a device failed, disappeared or is not served by this PyTorch; else None.
 
     Args:
         error: what a runtime raised; running out of memory is sorted out before.
@@ -53,9 +69,20 @@ def device_failure(error: BaseException, device: str) -> ParagonError | None:
     text = " ".join(str(error).split())
     if not any(phrase in text.lower() for phrase in _FAILED):
         return None
+    if is_unsupported(error):
+        return ParagonError(
+            f"this PyTorch cannot compute the model on {device} ({text[:200]}): install a build for it, or use the CPU"
+        )
     return ParagonError(
         f"{device} stopped working ({text[:200]}): start the program again, or use the CPU; written files are whole"
     )
+
+
+def release_cached(device: torch.device) -> None:
+    """Give memory that PyTorch keeps for later use back to a device."""
+    cache: Any = getattr(torch, device.type, None)
+    if device.type != "cpu" and hasattr(cache, "empty_cache"):
+        cache.empty_cache()
 
 
 def _available(kind: str) -> bool:

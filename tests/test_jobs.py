@@ -23,7 +23,7 @@ from paragon_engine.jobs.pipeline import prefetched, run_pipeline
 from paragon_engine.pictures import Picture, read_image, write_image
 from paragon_engine.progress import Progress
 from paragon_engine.upscale import upscale_picture
-from tests.engine_models import checkpoint, descriptor
+from tests.engine_models import checkpoint, upscaler
 
 RNG = np.random.default_rng(0)
 ROOT = Path(__file__).resolve().parent.parent
@@ -77,12 +77,12 @@ def test_shards_share_everything_out_once(tmp_path: Path) -> None:
 
 def test_only_verified_outputs_are_skipped(folder: Path, tmp_path: Path) -> None:
     target, options = tmp_path / "out", FolderOptions(recursive=True, verify=True)
-    assert len(upscale_files(descriptor(), folder, target, options=options).done) == 4
+    assert len(upscale_files(upscaler(), folder, target, options=options).done) == 4
     whole = {path: path.stat().st_mtime_ns for path in target.rglob("*.png")}
     (target / "a.png").write_bytes((target / "a.png").read_bytes()[:-200])  # cut off by another program
     write_image(picture(3, 3), target / "b.png", overwrite=True)  # of another size
     Image.new("RGB", (20, 16)).save(target / "deep" / "c.png", format="JPEG")  # not what its name says
-    summary = upscale_files(descriptor(), folder, target, options=options)
+    summary = upscale_files(upscaler(), folder, target, options=options)
     assert [path.name for path in summary.skipped] == ["d.png"]
     assert sorted(path.name for path in summary.done) == ["a.png", "b.png", "c.png"]
     assert {read_image(path).size for path in whole} == {(20, 16)}
@@ -92,7 +92,7 @@ def test_without_verifying_nothing_that_exists_is_touched(folder: Path, tmp_path
     target = tmp_path / "out"
     target.mkdir()
     (target / "a.png").write_text("mine")
-    upscale_files(descriptor(), folder, target)
+    upscale_files(upscaler(), folder, target)
     assert (target / "a.png").read_text() == "mine"
 
 
@@ -123,7 +123,7 @@ def test_a_killed_folder_leaves_no_partial_output_and_goes_on(tmp_path: Path) ->
         process.kill()
     first = list((tmp_path / "out").glob("[0-9]*.png"))
     assert {read_image(path).size for path in first} == {(160, 120)}
-    summary = upscale_files(descriptor(), tmp_path / "in", tmp_path / "out", options=FolderOptions(verify=True))
+    summary = upscale_files(upscaler(), tmp_path / "in", tmp_path / "out", options=FolderOptions(verify=True))
     assert len(summary.skipped) >= len(first)
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [f"{index:02}.png" for index in range(12)]
 
@@ -224,7 +224,7 @@ def test_a_comparison_shows_both_and_magnifies_the_detail(tmp_path: Path) -> Non
     pixels = np.full((64, 96, 3), 0.5, np.float32)
     pixels[40:60, 70:90] = RNG.random((20, 20, 3), dtype=np.float32)
     source = Picture(pixels, np.linspace(0, 1, 96, dtype=np.float32)[None].repeat(64, axis=0))
-    result = upscale_picture(descriptor(), source)
+    result = upscale_picture(upscaler(), source)
     left, top, (width, height) = detailed_part(result.pixels, 40)
     assert left <= 140 + 20 <= left + width + 40
     assert top <= 80 + 20 <= top + height + 40
@@ -236,7 +236,7 @@ def test_a_comparison_shows_both_and_magnifies_the_detail(tmp_path: Path) -> Non
 
 def test_comparisons_and_a_report_of_a_folder(folder: Path, tmp_path: Path) -> None:
     target = tmp_path / "out"
-    summary = upscale_files(descriptor(), folder, target, options=FolderOptions(compare=True))
+    summary = upscale_files(upscaler(), folder, target, options=FolderOptions(compare=True))
     assert sorted(path.name for path in target.iterdir()) == ["a.compare.jpg", "a.png", "b.compare.jpg", "b.png"]
     assert write_report([*summary.pairs, (folder / "gone.png", target / "gone.png")], tmp_path / "report.html") == 2
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
@@ -268,5 +268,5 @@ def test_progress_counts_failed_and_skipped_files_too(folder: Path, tmp_path: Pa
     (folder / "bad.png").write_bytes(b"no picture")
     for _ in range(2):
         progress = Progress()
-        upscale_files(descriptor(), folder, tmp_path / "out", progress=progress)
+        upscale_files(upscaler(), folder, tmp_path / "out", progress=progress)
         assert (progress.total, round(progress.done, 6)) == (3, 3)

@@ -17,7 +17,7 @@ from paragon_arch import ParagonModelDescriptor, load
 from paragon_arch.fusion import fuse_network
 from paragon_arch.loading import Opened
 from paragon_arch.networks.base import SRNetwork
-from paragon_engine.backends.model import with_backend
+from paragon_engine import Upscaler
 from paragon_engine.catalog import find_model
 from paragon_engine.inference import PASSES, Target, inference_form
 from paragon_engine.tiling import Tiling, upscale_tensor
@@ -53,14 +53,12 @@ def described(network: SRNetwork, device: torch.device) -> ParagonModelDescripto
     return ParagonModelDescriptor(Opened(network, other.layout, other.report)).to(device)
 
 
-def prepared(model: ParagonModelDescriptor, precision: Precision) -> ParagonModelDescriptor:
+def prepared(model: ParagonModelDescriptor, precision: Precision) -> Upscaler:
     """The model as users run it."""
-    return with_backend(model, "torch", precision=precision)
+    return Upscaler(model, device=model.device, precision=precision, halves=("fp16", "bf16"))
 
 
-def upscaled(
-    model: ParagonModelDescriptor, x: Tensor, *, tile: int | Literal["auto"] = 0, exact: bool = True
-) -> Tensor:
+def upscaled(model: Upscaler, x: Tensor, *, tile: int | Literal["auto"] = 0, exact: bool = True) -> Tensor:
     """``x`` through a model, at once or in tiles."""
     tiling: Tiling = "exact" if exact else "overlap"
     return upscale_tensor(model, x, tile=tile, tiling=tiling)
@@ -77,18 +75,16 @@ def form(network: SRNetwork, *, target: Target = "eager", without: Sequence[str]
     return inference_form(fused(network), passes=names)
 
 
-def predicted(model: ParagonModelDescriptor, x: Tensor, precision: Precision, tile: int) -> int:
+def predicted(model: Upscaler, x: Tensor, tile: int) -> int:
     """Bytes on the device that a run is planned with."""
-    from paragon_engine.tiling import memory, plan
+    from paragon_engine.tiling import plan
 
-    network = model.model
     if tile:
         return int(plan.streaming_need(model, x, tile).total)
-    worker = getattr(plan, "worker", lambda network: network)(network)
-    return memory.untiled_peak(worker, x.shape, DTYPES[precision])
+    return plan.untiled_need(model, tuple(x.shape)) or 0
 
 
-def planned(model: ParagonModelDescriptor, x: Tensor) -> Any:
+def planned(model: Upscaler, x: Tensor) -> Any:
     """The plan of a run."""
     from paragon_engine.tiling.plan import make_plan
 
@@ -106,21 +102,21 @@ def maps_in(kind: Literal["device", "host", "file"]) -> Generator[None]:
         yield
 
 
-def upscale_folder(model: ParagonModelDescriptor, source: Path, target: Path) -> int:
+def upscale_folder(model: Upscaler, source: Path, target: Path) -> int:
     """Every picture of a folder; returns how many there were."""
     from paragon_engine.jobs import upscale_files
 
     return len(upscale_files(model, source, target).done)
 
 
-def upscale_video(model: ParagonModelDescriptor, source: Path, target: Path) -> None:
+def upscale_video(model: Upscaler, source: Path, target: Path) -> None:
     """A video."""
     from paragon_engine.video import upscale_video as work
 
     work(model, source, target)
 
 
-def upscale_pixels(model: ParagonModelDescriptor, pixels: Any) -> Any:
+def upscale_pixels(model: Upscaler, pixels: Any) -> Any:
     """A picture in memory, ``(H, W, 3)`` float32."""
     from paragon_engine.pictures import Picture
     from paragon_engine.upscale import upscale_picture
@@ -138,10 +134,7 @@ def node_worker(model: ParagonModelDescriptor, device: torch.device, folder: Pat
         modules[name] = ModuleType(name)
         vars(modules[name]).update(attributes)
     with mock.patch.dict(sys.modules, modules):
-        from nodes.working import Worker, precisions
-        from paragon_engine.pictures import Picture
-        from paragon_engine.progress import Progress
-        from paragon_engine.upscale import UpscaleSettings
+        from nodes.working import interruptible
 
-        worker = Worker(model, device, precisions(model, "auto", device))
-        yield lambda pixels: worker(Picture(pixels), UpscaleSettings(), Progress()).pixels
+        with Upscaler(model, device=device) as upscaler, interruptible():
+            yield lambda pixels: upscale_pixels(upscaler, pixels)

@@ -50,7 +50,7 @@ def one(
     """One model at one size."""
     model = adapter.prepared(adapter.described(adapter.official(*what), device), precision)
     x = smooth(*size).to(device)
-    planned = adapter.predicted(model, x, precision, tile)
+    planned = adapter.predicted(model, x, tile)
     adapter.upscaled(model, x[..., :64, :64], tile=32 if tile else 0)  # workspaces and kernels that stay
     found: dict[str, Any] = peak(lambda: adapter.upscaled(model, x, tile=tile), device)
     taken = found["allocated"]

@@ -14,7 +14,7 @@ import paragon_arch
 from paragon_arch.errors import ParagonError
 
 from .. import console
-from ..command import Command, add_overrides, overrides
+from ..command import Command, add_overrides, model_file, overrides
 from ..exit_codes import ExitCode, exit_code
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ SOURCES = {
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
-    parser.add_argument("files", nargs="+", metavar="FILE", type=Path, help="checkpoint (.safetensors, .pth, .ckpt)")
+    parser.add_argument("files", nargs="+", metavar="FILE", type=Path, help="checkpoint or shipped model")
     parser.add_argument("--json", action="store_true", help="print a JSON list with one object for each file")
     parser.add_argument(
         "--validate",
@@ -48,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
     results: list[tuple[Path, Inspection | ParagonError]] = []
     for path in args.files:
         try:
-            results.append((path, _inspected(path, args)))
+            results.append((path, _inspected(model_file(path), args)))
         except ParagonError as error:
             results.append((path, error))
     errors = [result for _, result in results if isinstance(result, ParagonError)]

@@ -11,7 +11,7 @@ from paragon_arch.errors import CancelledError, InvalidOptionError, ParagonError
 from paragon_engine.progress import Progress, log
 
 from .. import console
-from ..command import Command, add_overrides, overrides
+from ..command import Command, add_overrides, model_file, overrides
 from ..exit_codes import ExitCode, exit_code
 from ..reports import add_json, add_pictures, say_json
 from .export import add_graph_options, graph_options, size
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
-    parser.add_argument("input", metavar="IN", type=Path, help="checkpoint, or manifest of many models (.toml)")
+    parser.add_argument("input", metavar="IN", type=Path, help="checkpoint, shipped model, or manifest of many (.toml)")
     parser.add_argument("-o", "--output", metavar="FOLDER", type=Path, required=True, help="folder to make")
     parser.add_argument("--overwrite", action="store_true", help="replace a folder that holds something else")
     parser.add_argument("--dry-run", action="store_true", help="only list what would be made")
@@ -95,7 +95,7 @@ def _settings(args: argparse.Namespace) -> list[ReleaseSettings]:
         return read_manifest(args.input, args.output)
     return [
         ReleaseSettings(
-            checkpoint=args.input,
+            checkpoint=model_file(args.input),
             output=args.output,
             title=args.title,
             description=args.description,

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from .. import console
-from ..command import Command, add_overrides, overrides, positive_float, positive_int
+from ..command import Command, add_overrides, model_file, overrides, positive_float, positive_int
 from ..exit_codes import ExitCode
 from ..reports import add_json, add_pictures, say_json, verification_lines
 
@@ -14,7 +14,7 @@ from ..reports import add_json, add_pictures, say_json, verification_lines
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     parser.add_argument("artefacts", metavar="FILE", nargs="+", type=Path, help="ONNX file or checkpoint to verify")
-    parser.add_argument("--against", metavar="CHECKPOINT", type=Path, required=True, help="what it was made from")
+    parser.add_argument("--against", metavar="MODEL", type=Path, required=True, help="what it was made from")
     add_pictures(parser)
     parser.add_argument("--limit", type=positive_int, default=8, metavar="N", help="photographs to use (default: 8)")
     parser.add_argument("--device", default="cpu", metavar="D", help="cpu (default), cuda, ...")
@@ -39,12 +39,12 @@ def run(args: argparse.Namespace) -> int:
     from paragon_engine.release.verify import limits_for, verify
 
     pictures = photographs(args.pictures, limit=args.limit)
-    reference = open_artefact(args.against, device=args.device, **overrides(args))
+    reference = open_artefact(model_file(args.against), device=args.device, **overrides(args))
     progress = console.progress(quiet=args.quiet)
     reports = list[dict[str, object]]()
     try:
         for path in args.artefacts:
-            candidate = open_artefact(path, device=args.device, **overrides(args))
+            candidate = open_artefact(model_file(path), device=args.device, **overrides(args))
             limits = limits_for(candidate.precision, max_abs=args.max_abs, psnr=args.psnr, loss_db=args.loss_db)
             report = verify(candidate, reference, pictures, limits=limits, progress=progress)
             progress.finish()

@@ -63,10 +63,12 @@ def run(args: argparse.Namespace) -> int:
 
     refuse_existing(args.input, args.output, overwrite=args.overwrite)
     settings = _settings(args)
-    model, began = model_source(args).load(), time.monotonic()
+    upscaler, began = model_source(args).load(), time.monotonic()
     progress = console.progress(quiet=args.quiet)
     try:
-        summary = upscale_video(model, args.input, args.output, settings, overwrite=args.overwrite, progress=progress)
+        summary = upscale_video(
+            upscaler, args.input, args.output, settings, overwrite=args.overwrite, progress=progress
+        )
     finally:
         progress.finish()
     log.info("%s: %s, in %s", args.output, summary, duration(time.monotonic() - began))

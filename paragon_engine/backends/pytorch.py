@@ -42,7 +42,7 @@ class TorchBackend:
     def prepare(self, network: SRNetwork, *, device: torch.device, precision: Precision) -> Runner:
         """See `Backend`."""
         check_request(self, device, precision)
-        return ModuleRunner(inference_form(fused(network)), device, DTYPES[precision])
+        return ModuleRunner(inference_form(fused(network), device=device), device, DTYPES[precision])
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -10,6 +9,7 @@ from typing import Literal
 import torch
 from torch import nn
 
+from paragon_arch.copying import private_copy
 from paragon_arch.errors import InvalidOptionError
 from paragon_arch.networks.base import SRNetwork
 
@@ -63,15 +63,19 @@ PASSES = (
 
 
 def inference_form(
-    network: SRNetwork, *, passes: Sequence[str] | None = None, target: Target = "eager"
+    network: SRNetwork,
+    *,
+    passes: Sequence[str] | None = None,
+    target: Target = "eager",
+    device: torch.device | None = None,
 ) -> InferenceForm:
     """Build the inference form of a network.
 
     Args:
         network: any generator of the family, fused or not; left as it is. What it does in evaluation mode is rebuilt.
-        passes: names of the passes to apply, in any order; None takes those that pay for ``target`` on the network's
-            device.
+        passes: names of the passes to apply, in any order; None takes those that pay for ``target`` on the device.
         target: "eager" runs the form in PyTorch as it is; "graph" is for exporting or compiling it.
+        device: where it is to run; None for the network's own.
 
     Returns:
         A module on the network's device, in its type, with the same input and output. Layouts without a chain form
@@ -81,10 +85,10 @@ def inference_form(
         InvalidOptionError: a pass of that name does not exist.
     """
     like = next(network.parameters())
-    chosen = _chosen(passes, target, like.device)
+    chosen = _chosen(passes, target, device or like.device)
     # double precision: the products of weights are rounded once, at the end. On the CPU first, there and back: copies
     # convert on the device that they leave, and several devices have no such numbers
-    twin = copy.deepcopy(network).eval().requires_grad_(False).to("cpu").to(torch.float64)
+    twin = private_copy(network, device="cpu", dtype=torch.float64).eval().requires_grad_(False)
     parts = take_apart(twin) or Parts(twin, nn.Sequential(), nn.Sequential())
     form = InferenceForm(parts, scale=network.scale, minimum_size=network.minimum_size)
     with torch.no_grad():

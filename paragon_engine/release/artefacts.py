@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 import paragon_arch
+from paragon_arch.copying import private_copy
 from paragon_arch.errors import CorruptCheckpointError, InvalidOptionError, OutputError
 from paragon_arch.networks.base import SRNetwork
 
@@ -80,7 +81,7 @@ def network_artefact(
 ) -> Artefact:
     """A network, run by PyTorch in FP32; in the order of its graphs where that is not the same (`comparable`)."""
     where = resolve_device(device)
-    network = cast("SRNetwork", comparable(network)).to(where)
+    network = cast("SRNetwork", private_copy(comparable(network), device=where))
 
     def run(x: Tensor) -> Tensor:
         with computing(where):

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import paragon_arch
+from paragon_arch.copying import private_copy
 from paragon_arch.errors import OutputError, QualityError
 from paragon_arch.files.atomic import atomic_path
 from paragon_arch.networks.base import SRNetwork
@@ -169,7 +169,7 @@ def _quantizable(work: Work) -> SRNetwork:
     """The fused network, with the ranges of quantisation-aware training where the checkpoint has some."""
     from ..quantize import prepare_qat, stored_ranges
 
-    network = copy.deepcopy(work.source.fused.model)
+    network = private_copy(work.source.fused.model)
     ranges = stored_ranges(work.settings.checkpoint)
     if ranges:
         prepare_qat(network, ranges=ranges)

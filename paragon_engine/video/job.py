@@ -9,7 +9,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from torch import Tensor
 
@@ -18,11 +17,11 @@ from paragon_arch.files.atomic import atomic_path, leftover, make_folder, output
 from paragon_arch.files.lock import exclusive
 from paragon_arch.files.ours import refuse_strangers, remove_ours
 from paragon_arch.files.patience import patiently
-from paragon_arch.model import ImageModel as ImageModelDescriptor
 
 from ..jobs.pipeline import prefetched
 from ..progress import Progress, log
 from ..upscale import refuse_existing
+from ..upscaler import Upscaler
 from .encode import EncodeOptions, Encoding, SegmentWriter, choose_encoding
 from .frames import FrameSettings, FrameUpscaler
 from .mux import check_streams, container_format, join
@@ -70,7 +69,7 @@ class VideoSummary:
 
 
 def upscale_video(
-    model: ImageModelDescriptor[Any],
+    upscaler: Upscaler,
     source: Path,
     target: Path,
     settings: VideoSettings | None = None,
@@ -84,7 +83,7 @@ def upscale_video(
     same call goes on after the last of them.
 
     Args:
-        model: on the device that does the work.
+        upscaler: the model.
         source: anything that FFmpeg reads.
         target: .mp4, .m4v, .mov, .mkv or .webm.
         settings: None for the defaults.
@@ -106,19 +105,19 @@ def upscale_video(
         raise InvalidOptionError(f"segments of {settings.segment} frames make no sense: give one or more")
     info = probe(source)
     check_streams(info, target, audio=settings.audio, subtitles=settings.subtitles)
-    upscaler = FrameUpscaler(model, replace(settings.frames, even=True))
-    size = upscaler.output_size((info.width, info.height))
+    frames = FrameUpscaler(upscaler, replace(settings.frames, even=True))
+    size = frames.output_size((info.width, info.height))
     encoding = choose_encoding(info, target, size, settings.encode)
     log.info("%s: %d x %d to %d x %d, %s, %s", source, info.width, info.height, *size, encoding.codec.name,
              encoding.yuv.pix_fmt)  # fmt: skip
     parts = _Parts(target)
     with parts.locked():
-        parts.open(_fingerprint(model, info, settings, encoding))
-        work = _Work(info, upscaler, encoding, parts, settings, progress)
+        parts.open(_fingerprint(upscaler, info, settings, encoding))
+        work = _Work(info, frames, encoding, parts, settings, progress)
         work.run()
         if not parts.files:
             raise ImageError(f"{source}: not a single frame can be decoded, or none lies in the part that is wanted")
-        frames = parts.frames
+        count = parts.frames
         join(
             info,
             encoding,
@@ -130,7 +129,7 @@ def upscale_video(
             window=settings.window,
         )
         parts.remove()
-    return VideoSummary(frames, work.resumed, progress.elapsed)
+    return VideoSummary(count, work.resumed, progress.elapsed)
 
 
 def _is_ours(name: str) -> bool:
@@ -230,7 +229,7 @@ class _Work:
         self._info, self._upscaler, self._encoding = info, upscaler, encoding
         self._parts, self._segment, self._progress = parts, settings.segment, progress
         self._window = settings.window
-        self.resumed = parts.frames
+        self.resumed = upscaler.done = parts.frames
 
     def run(self) -> None:
         """Make all segments that are missing."""
@@ -291,12 +290,12 @@ class _Work:
         writer.write(self._encoding.yuv.from_rgb(image), pts, duration)
 
 
-def _fingerprint(model: ImageModelDescriptor[Any], info: VideoInfo, settings: VideoSettings, encoding: Encoding) -> str:
+def _fingerprint(upscaler: Upscaler, info: VideoInfo, settings: VideoSettings, encoding: Encoding) -> str:
     """Equal for two runs whose segments go together."""
     state = info.path.stat()
     digest = hashlib.sha256()
     for part in (info.path.resolve(), state.st_size, state.st_mtime_ns, settings.frames, settings.window, encoding):
         digest.update(repr(part).encode())
-    for parameter in model.model.parameters():
+    for parameter in upscaler.subject.network.parameters():
         digest.update(parameter.detach().float().cpu().numpy().tobytes())
     return digest.hexdigest()

@@ -9,6 +9,7 @@ from typing import Any
 import onnx
 import pytest
 import torch
+from paragon_engine.onnx_export.symbolic import symbolic
 from torch import nn
 
 import paragon_arch

@@ -16,11 +16,11 @@ from paragon_arch.loading import Opened
 from paragon_arch.networks.base import SRNetwork
 from paragon_arch.networks.stages import WITH_DOUBLES
 from paragon_engine.backends import Availability, Precision
-from paragon_engine.backends.model import with_backend
 from paragon_engine.backends.pytorch import CompiledTorchBackend
 from paragon_engine.devices import computing, full_precision
 from paragon_engine.inference import InferenceForm, inference_form
 from paragon_engine.tiling import Tiling, upscale_tensor
+from paragon_engine.upscaler import Upscaler
 from tests.engine.exact_models import NETWORKS, build, image
 from tests.engine_models import descriptor
 from tests.simulated_device import DeviceError, simulated
@@ -49,15 +49,16 @@ def wrapped(network: SRNetwork) -> ParagonModelDescriptor:
 def test_every_path_on_a_simulated_device(doubles: bool, precision: Precision, name: str) -> None:
     """Without float64 is the stricter device; with it, only the sums over maps go another way."""
     x = image(34, 37)
-    here = wrapped(build(name))
+    here = Upscaler(wrapped(build(name)), device="cpu")
     expected = upscale_tensor(here, x, tile=0)
     approximate = upscale_tensor(here, x, tile=32, tiling="overlap")
     with simulated(doubles=doubles) as device:
-        model = with_backend(wrapped(build(name)).to(device.device), "torch", precision=precision)
-        assert model.device == device.device
+        model = wrapped(build(name)).to(device.device)
+        run = Upscaler(model, device=device.device, precision=precision, halves=("fp16", "bf16"))
+        assert model.device == run.device == device.device
         for path, tile, tiling, there in PATHS:
             device.operations.clear()
-            found = upscale_tensor(model, x.to(device.device) if there else x, tile=tile, tiling=tiling)
+            found = upscale_tensor(run, x.to(device.device) if there else x, tile=tile, tiling=tiling)
             assert found.device.type == (device.device.type if there else "cpu"), path
             assert device.operations["convolution"], f"{path}: nothing was computed on the device"
             worst = (found.cpu() - (approximate if tiling == "overlap" else expected)).abs().max().item()

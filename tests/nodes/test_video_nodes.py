@@ -15,8 +15,10 @@ from torch import Tensor
 from nodes import upscale_video
 from nodes.upscale_frames import UpscaleFrames
 from nodes.upscale_video import UpscaleVideo
+from paragon_arch.errors import NonFiniteError
+from paragon_engine import Upscaler
 from paragon_engine.video import FrameSettings, upscale_frames
-from tests.engine_models import descriptor
+from tests.engine_models import damaged, descriptor
 from tests.nodes.stand_in import Host, Interrupted, VideoFromFile, foreign_model
 from tests.nodes.test_upscale_node import WIDGETS, upscale
 
@@ -41,13 +43,19 @@ def test_frames_without_feedback_are_the_pictures_of_a_batch() -> None:
 def test_feedback_is_the_engines_and_ignored_where_there_is_none(host: Host, caplog: pytest.LogCaptureFixture) -> None:
     model, images = descriptor(), frames(3)
     (result,) = UpscaleFrames().upscale(model, images, **WIDGETS, feedback=0.2)
-    expected = torch.cat(list(upscale_frames(model, images.movedim(-1, 1), FrameSettings(feedback=0.2))))
+    expected = torch.cat(list(upscale_frames(Upscaler(model), images.movedim(-1, 1), FrameSettings(feedback=0.2))))
     torch.testing.assert_close(result, expected.movedim(1, -1), rtol=0, atol=1e-5)
     assert [value for value, _, _ in host.shown][-1] == 1000
     foreign = foreign_model()
     (plain,) = UpscaleFrames().upscale(foreign, images, **WIDGETS, feedback=0.2)
     torch.testing.assert_close(plain, upscale(foreign, images)[0], rtol=0, atol=1e-6)
     assert "no temporal feedback" in caplog.text
+
+
+@pytest.mark.usefixtures("host")
+def test_a_damaged_model_is_an_error_that_names_the_frame() -> None:
+    with pytest.raises(NonFiniteError, match="frame 1: the model gives NaN"):
+        UpscaleFrames().upscale(damaged(descriptor()), frames(2), **WIDGETS, feedback=0.0)
 
 
 @contextmanager
