@@ -214,14 +214,14 @@ class _Finder:
     def _end(self, _: str) -> None:
         element = self._open.pop()
         at: int = self._parser.CurrentByteIndex
-        # of an empty element (<a/>) the end has the place of the start
-        stop = element.content if at <= element.start else self._data.index(b">", at) + 1
+        empty = self._data[element.content - 2 : element.content] == b"/>"
+        stop = element.content if empty else self._data.index(b">", at) + 1
         inside = [item.name for item in self._open]
         value = "".join(element.text)
         new = self._rewrite(element.name, inside, value)
         if new is None:
             self.edits.append((element.start, stop, b""))
-        elif new != value and not element.children and at > element.start:
+        elif new != value and not element.children and not empty:
             self.edits.append((element.content, at, _escaped(new)))
 
 
