@@ -444,7 +444,7 @@ def test_damaged_packets_of_the_video_are_skipped_and_counted(tmp_path: Path, ca
     data[at : at + len(middle)] = bytes(len(middle))
     (tmp_path / "b.mkv").write_bytes(data)
     with caplog.at_level("WARNING", "paragonsr"):
-        frames = list(read_frames(probe(tmp_path / "b.mkv"), CPU))
+        frames = list(read_frames(probe(tmp_path / "b.mkv"), DEVICE))
     assert 10 <= len(frames) <= 12
     assert len(frames) == 12 or "damaged packets of its video" in caplog.text
 

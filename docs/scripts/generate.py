@@ -1,8 +1,8 @@
 """Make what the documents show of the code and its data: ``python -m docs.scripts.generate [--check]``.
 
-The pictures of imports, the tables of layouts, models and metadata, the exit codes, the help pages of the nodes, and the
-page of the benchmark from ``docs/benchmarks.json``. All of it is committed; ``--check`` only says what is out of date
-(exit code 1), and a test does the same.
+The pictures of imports, the tables of layouts, models and metadata, the exit codes, the help pages of the nodes, and
+the page of the benchmark from ``docs/benchmarks.json``. All of it is committed; ``--check`` only says what is out of
+date (exit code 1), and a test does the same.
 """
 
 from __future__ import annotations

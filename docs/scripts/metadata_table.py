@@ -1,4 +1,4 @@
-"""The table of docs/upscaling.md that says what becomes of each kind of metadata, from the data that writing goes by."""
+"""The table of docs/upscaling.md that says what becomes of each kind of metadata: the data that writing goes by."""
 
 from __future__ import annotations
 
