@@ -339,6 +339,7 @@ def test_bad_videos_give_one_typed_error(tmp_path: Path, kind: str) -> None:
         ("out.webm", EncodeOptions("h264"), InvalidOptionError),
         ("out.mp4", EncodeOptions("h266"), InvalidOptionError),
         ("out.mkv", EncodeOptions("ffv1", crf=3), InvalidOptionError),
+        ("out.mov", EncodeOptions("ffv1"), OutputError),
     ],
 )
 def test_senseless_outputs_are_refused_before_the_work(
@@ -473,8 +474,8 @@ def test_transparency_is_kept_where_the_codec_can(tmp_path: Path, codec: str, ki
             rgba[10:30, 10 + index : 40 + index] = (200, 100, 50, 255)
             container.mux(stream.encode(av.VideoFrame.from_ndarray(rgba, format="rgba").reformat(format=kind)))
         container.mux(stream.encode(None))
-    upscale_video(descriptor(), source, tmp_path / "b.mov", VideoSettings(encode=EncodeOptions(codec), segment=2))
-    with av.open(str(tmp_path / "b.mov")) as container:
+    upscale_video(descriptor(), source, tmp_path / "b.mkv", VideoSettings(encode=EncodeOptions(codec), segment=2))
+    with av.open(str(tmp_path / "b.mkv")) as container:
         frames = [frame.to_ndarray(format="rgba")[..., 3] for frame in container.decode(video=0)]
     assert len(frames) == 3
     for index, alpha in enumerate(frames):

@@ -79,11 +79,12 @@ def plan_copies(info: VideoInfo, encoding: Encoding, target: Path, *, audio: boo
     """Find out, before any work, what of the input's streams the output can hold, by writing its beginning to memory.
 
     Raises:
-        OutputError: it cannot hold the sound or subtitles; the message says what can. Other streams that it cannot
-            hold are left out with a warning.
+        OutputError: it cannot hold the video's codec, the sound or the subtitles; the message says what can. Other
+            streams that it cannot hold are left out with a warning.
     """
     av = require("av", "writing a video")
     name = container_format(target)
+    _check_video(av, name, info, encoding, target)
     streams: list[int] = []
     attached: list[int] = []
     lost: list[str] = []
@@ -112,6 +113,17 @@ def plan_copies(info: VideoInfo, encoding: Encoding, target: Path, *, audio: boo
     if lost:
         log.warning("%s: left out, because the format cannot hold it: %s", target, ", ".join(dict.fromkeys(lost)))
     return Copied(tuple(streams), tuple(attached))
+
+
+def _check_video(av: Any, name: str, info: VideoInfo, encoding: Encoding, target: Path) -> None:
+    try:
+        with av.open(io.BytesIO(), "w", format=name) as container:
+            add_stream(container, info, encoding)
+            container.start_encoding()
+    except (av.FFmpegError, ValueError) as error:
+        raise OutputError(
+            f"{target}: cannot hold video of type {encoding.codec.name}: write .mkv, or choose another codec (--codec)"
+        ) from error
 
 
 def _attaches(stream: Any, name: str) -> bool:
