@@ -431,3 +431,43 @@ def test_a_damaged_catalogue_is_one_error(tmp_path: Path, text: str) -> None:
     (tmp_path / "catalog.json").write_text(text, encoding="utf-8")
     with pytest.raises(errors.CorruptCheckpointError, match=r"catalog\.json"):
         shipped_models(tmp_path)
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "ascii", "cp932"])
+def test_standard_output_never_raises(encoding: str, tmp_path: Path) -> None:
+    name = checkpoint(tmp_path / "2x_\u30a2\u00e9\u0416.safetensors")
+    environment = {**os.environ, "PYTHONIOENCODING": encoding}
+    command = [sys.executable, "-m", "deploy", "inspect", str(name)]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
+    shown = done.stdout.decode(encoding)
+    assert name.name in shown or "\\u" in shown
+
+
+def test_a_program_without_a_console_writes_nothing(monkeypatch: pytest.MonkeyPatch, model: Path) -> None:
+    for name in ("stdout", "stderr"):
+        monkeypatch.setattr(sys, name, None)
+    assert run("inspect", model, "-q") == 0
+
+
+@pytest.mark.parametrize("output", ["new/", "new", "new/deeper/"])
+def test_one_picture_into_a_new_folder(model: Path, photo: Path, output: str) -> None:
+    target = f"{photo.parent}/{output}"
+    assert run("upscale", photo, "-o", target, "--model", model, "--format", "jpg") == 0
+    assert [path.name for path in Path(target).iterdir()] == ["photo.jpg"]
+
+
+def test_no_folder_is_made_for_nothing(model: Path, tmp_path: Path) -> None:
+    (tmp_path / "bad.png").write_bytes(b"no picture")
+    assert run("upscale", tmp_path / "bad.png", "-o", f"{tmp_path}/new/", "--model", model) == 6
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_report_may_hold_any_name(model: Path, photo: Path, tmp_path: Path) -> None:
+    odd = tmp_path / os.fsdecode(b"odd\xff.png")
+    try:
+        odd.write_bytes(photo.read_bytes())
+    except OSError:
+        pytest.skip("this file system has no such names")
+    assert run("upscale", odd, "-o", tmp_path / "out", "--model", model, "--report", tmp_path / "r.html") == 0
+    assert "odd" in (tmp_path / "r.html").read_text(encoding="utf-8")

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,7 +21,9 @@ from paragon_arch.files.atomic import atomic_path, remove_leftovers
 from paragon_engine.jobs import FolderOptions, Shard, plan, upscale_files, write_report
 from paragon_engine.jobs.compare import comparison, detailed_part
 from paragon_engine.jobs.pipeline import prefetched, run_pipeline
+from paragon_engine.jobs.plan import result_names
 from paragon_engine.pictures import Picture, read_image, write_image
+from paragon_engine.pictures.formats import PLUG_INS
 from paragon_engine.progress import Progress
 from paragon_engine.upscale import upscale_picture
 from tests.engine_models import checkpoint, upscaler
@@ -62,6 +65,76 @@ def test_two_inputs_with_one_output_are_refused(folder: Path) -> None:
     write_image(picture(), folder / "deep" / "a.png")
     with pytest.raises(OutputError, match=r"a\.png.*a\.png"):
         targets(folder / "a.png", folder / "deep" / "a.png")
+
+
+def test_a_file_that_exists_is_a_file_whatever_characters_it_has(tmp_path: Path) -> None:
+    for name in ("[Group] Title/a[1].png", "[Group] Title/deep/[x]/b.png", "G/c.png", "x/d.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        write_image(picture(), tmp_path / name)
+    assert targets(tmp_path / "[Group] Title" / "a[1].png") == ["a[1].png"]
+    assert targets(tmp_path / "[Group] Title" / "*.png") == ["a[1].png"]
+    assert targets(tmp_path / "[Group] Title" / "**" / "*.png") == ["a[1].png", "deep/[x]/b.png"]
+    assert targets(tmp_path / "*" / "deep" / "[x]" / "*.png") == ["[Group] Title/deep/[x]/b.png"]
+    assert targets(tmp_path / "[Gx]" / "*.png") == ["G/c.png", "x/d.png"]
+
+
+def test_a_file_that_is_found_twice_is_done_once(folder: Path) -> None:
+    assert targets(folder / "a.png", folder / "*.png", folder) == ["a.png", "b.png", "deep/c.png", "deep/er/d.png"]
+    assert targets(folder / "deep" / ".." / "a.png", folder / "a.png") == ["a.png"]
+
+
+def test_names_that_differ_in_case_or_extension_give_two_names(tmp_path: Path) -> None:
+    """Whether or not the file system of the results tells cases apart."""
+    listed = [tmp_path / name for name in ("I.jpg", "I.JPG", "i.png", "i.jpg.png", "K.jpg", "A/x.jpg", "a/x.jpg")]
+    with_case = [(path, path.relative_to(tmp_path)) for path in listed]
+    for extension in (".png", None):
+        names = [name.as_posix() for name in result_names(with_case, Path("out"), extension)]
+        assert len({name.casefold() for name in names}) == len(listed), names
+        assert "K.png" in names or extension is None
+    accents = [(tmp_path / name, Path(name)) for name in ("e\u0301.png", "\u00e9.png")]
+    assert len({unicodedata.normalize("NFC", str(name)) for name in result_names(accents, Path("out"), ".png")}) == 2
+
+
+def test_what_is_passed_over_is_counted_and_named_once(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for name in ("1.gif", "2.gif", "3.gif", "4.gif", "raw.CR2", "notes.txt", ".x.gif"):
+        (folder / name).write_bytes(b"")
+    with caplog.at_level("WARNING", "paragonsr"):
+        targets(folder)
+    assert len(caplog.records) == 1
+    assert "4 .gif (1.gif, 2.gif, 3.gif, ...)" in caplog.text
+    assert "1 .cr2 (raw.CR2)" in caplog.text
+    assert "txt" not in caplog.text
+    with pytest.raises(ImageError, match=r"no pictures there.*1 \.cr2"):
+        targets(folder / "*.CR2")
+
+
+def test_animations_in_a_folder_are_passed_over(folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    frames = [Image.new("RGB", (8, 8), (index, 0, 0)) for index in range(3)]
+    for name, kind in (("m.webp", "WEBP"), ("n.png", "PNG")):
+        frames[0].save(folder / name, format=kind, save_all=True, append_images=frames[1:], lossless=True)
+    summary = upscale_files(descriptor(), folder, tmp_path / "out")
+    assert [path.name for path in summary.passed] == ["m.webp", "n.png"]
+    assert (len(summary.done), summary.failed) == (2, [])
+    assert "2 animations (m.webp, n.png)" in caplog.text
+
+
+@pytest.mark.parametrize("extension", ["heic", "jxl"])
+def test_plug_ins_are_used_where_they_are_installed(extension: str, tmp_path: Path) -> None:
+    plug = next(plug for plug in PLUG_INS if f".{extension}" in plug.extensions)
+    module = pytest.importorskip(plug.module)
+    if plug.register:
+        getattr(module, plug.register)()
+    pixels = RNG.integers(100, 130, (16, 24, 3), dtype=np.uint8)
+    exif = Image.Exif()
+    exif[0x010F] = "Maker"
+    Image.fromarray(pixels).save(tmp_path / f"a.{extension}", quality=95, exif=exif.tobytes())
+    assert targets(tmp_path) == ["a.png"]
+    read = read_image(tmp_path / f"a.{extension}")
+    assert np.abs(read.pixels * 255 - pixels).mean() < 6
+    assert read.info.exif is not None
+    assert b"Maker" in read.info.exif
+    jobs = plan([tmp_path], Path("out"), recursive=False, extension=None)
+    assert [job.target.name for job in jobs] == ["a.png"]
 
 
 def test_shards_share_everything_out_once(tmp_path: Path) -> None:

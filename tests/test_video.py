@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from torch import Tensor
 
 import paragon_arch
@@ -34,7 +36,7 @@ from paragon_engine.video import (
     upscale_frames,
     upscale_video,
 )
-from paragon_engine.video.mux import decoding_times
+from paragon_engine.video.mux import decoding_times, moved
 from paragon_engine.video.yuv import YuvFormat
 from tests.devices import DEVICE
 from tests.engine.exact_models import build
@@ -350,6 +352,7 @@ def test_bad_videos_give_one_typed_error(tmp_path: Path, kind: str) -> None:
         ("out.webm", EncodeOptions("h264"), InvalidOptionError),
         ("out.mp4", EncodeOptions("h266"), InvalidOptionError),
         ("out.mkv", EncodeOptions("ffv1", crf=3), InvalidOptionError),
+        ("out.mov", EncodeOptions("ffv1"), OutputError),
     ],
 )
 def test_senseless_outputs_are_refused_before_the_work(
@@ -367,3 +370,176 @@ def test_decoding_times_rise_and_never_come_after_the_picture() -> None:
     assert all(a < b for a, b in pairwise(found))
     assert all(dts <= pts for dts, pts in zip(found, stamps, strict=True))
     assert list(decoding_times([5, 6, 9])) == [5, 6, 9]
+
+
+def test_sound_that_the_container_cannot_hold_is_refused_before_the_work(tmp_path: Path) -> None:
+    source = make_video(tmp_path / "a.mp4", 5)
+    pcm = tmp_path / "pcm.mkv"
+    with av.open(str(source)) as given, av.open(str(pcm), "w") as container:
+        video = container.add_stream_from_template(given.streams.video[0])
+        sound = container.add_stream("pcm_s24be", rate=44100, layout="stereo")
+        for packet in given.demux(video=0):
+            if packet.dts is not None:
+                packet.stream = video
+                container.mux(packet)
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 2048), np.int32), format="s32", layout="stereo")
+        frame.sample_rate, frame.pts = 44100, 0
+        container.mux(sound.encode(frame))
+        container.mux(sound.encode(None))
+    before = set(tmp_path.iterdir())
+    with pytest.raises(OutputError, match="--no-audio"):
+        upscale_video(descriptor(), pcm, tmp_path / "b.webm", SHORT)
+    assert set(tmp_path.iterdir()) == before
+    upscale_video(descriptor(), pcm, tmp_path / "b.mkv", SHORT)
+    assert packets(tmp_path / "b.mkv", "audio") == packets(pcm, "audio")
+
+
+def late(path: Path, start: int = 90_000 * 3600) -> Path:
+    """A transport stream whose clock begins at an hour, with sound that begins a little later, made by PyAV."""
+    source = make_video(path.with_suffix(".mp4"), 8)
+    with av.open(str(source)) as given, av.open(str(path), "w", format="mpegts") as container:
+        streams = {stream.index: container.add_stream_from_template(stream) for stream in given.streams}
+        for packet in given.demux():
+            if packet.dts is None:
+                continue
+            shift = round(start / 90_000 / packet.time_base)
+            packet.pts, packet.dts = packet.pts + shift, packet.dts + shift
+            packet.stream = streams[packet.stream.index]
+            container.mux(packet)
+    return path
+
+
+@pytest.mark.parametrize("target", ["b.mp4", "b.mkv"])
+def test_times_of_a_recording_begin_at_zero(tmp_path: Path, target: str) -> None:
+    source = late(tmp_path / "a.ts")
+    upscale_video(descriptor(), source, tmp_path / target, SHORT)
+    was, now = times(source), times(tmp_path / target)
+    sound_was, sound_now = ([time for time, _ in packets(path, "audio")] for path in (source, tmp_path / target))
+    offset = min(was[0], sound_was[0])
+    assert offset > 3000
+    assert min(now[0], sound_now[0]) == 0
+    assert all(abs(a - offset - b) < 0.002 for a, b in zip(was, now, strict=True))
+    assert abs((was[0] - sound_was[0]) - (now[0] - sound_now[0])) < 0.002
+
+
+def test_chapters_move_with_the_times() -> None:
+    chapter = {"id": 1, "start": 5000, "end": 9000, "time_base": Fraction(1, 1000), "metadata": {"title": "One"}}
+    assert moved(chapter, Fraction(3)) == {**chapter, "start": 2000, "end": 6000}
+    assert moved(chapter, Fraction(7)) == {**chapter, "start": 0, "end": 2000}
+
+
+def test_a_second_video_is_copied_and_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    source = make_video(tmp_path / "a.mp4", 5, sound=False)
+    double = tmp_path / "double.mkv"
+    with av.open(str(source)) as given, av.open(str(double), "w") as container:
+        streams = [container.add_stream_from_template(given.streams.video[0]) for _ in range(2)]
+        held = [packet for packet in given.demux() if packet.dts is not None]
+        for packet in held:
+            packet.stream = streams[0]
+            container.mux(packet)
+        with av.open(str(source)) as again:
+            for packet in again.demux():
+                if packet.dts is not None:
+                    packet.stream = streams[1]
+                    container.mux(packet)
+    with caplog.at_level("WARNING", "paragonsr"):
+        upscale_video(descriptor(), double, tmp_path / "b.mkv", SHORT)
+    assert "only the first video is enlarged" in caplog.text
+    with av.open(str(tmp_path / "b.mkv")) as container:
+        assert [stream.codec_context.width for stream in container.streams.video] == [128, 64]
+
+
+def test_damaged_packets_of_the_video_are_skipped_and_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    source = make_video(tmp_path / "a.mkv", 12, codec="ffv1", sound=False)
+    data = bytearray(source.read_bytes())
+    with av.open(str(source)) as container:
+        middle = bytes([packet for packet in container.demux(video=0) if packet.size][6])
+    at = data.index(middle)
+    data[at : at + len(middle)] = bytes(len(middle))
+    (tmp_path / "b.mkv").write_bytes(data)
+    with caplog.at_level("WARNING", "paragonsr"):
+        frames = list(read_frames(probe(tmp_path / "b.mkv"), DEVICE))
+    assert 10 <= len(frames) <= 12
+    assert len(frames) == 12 or "damaged packets of its video" in caplog.text
+
+
+def test_transparency_that_is_not_kept_is_told_and_not_claimed(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    source = make_video(tmp_path / "a.mkv", 3, codec="ffv1", pix_fmt="yuva420p", sound=False)
+    options = VideoSettings(encode=EncodeOptions("h264"))
+    with caplog.at_level("WARNING", "paragonsr"):
+        upscale_video(descriptor(), source, tmp_path / "b.mkv", options)
+    assert probe(source).alpha
+    assert "transparency is not kept" in caplog.text
+    with av.open(str(tmp_path / "b.mkv")) as container:
+        assert not any(key.lower() == "alpha_mode" for key in container.streams.video[0].metadata)
+
+
+@pytest.mark.parametrize(("codec", "kind"), [("ffv1", "yuva420p"), ("ffv1", "yuva444p10le"), ("prores", "yuva420p")])
+def test_transparency_is_kept_where_the_codec_can(tmp_path: Path, codec: str, kind: str) -> None:
+    source = tmp_path / "a.mkv"
+    with av.open(str(source), "w") as container:
+        stream = container.add_stream("ffv1", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, kind
+        for index in range(3):
+            rgba = np.zeros((48, 64, 4), np.uint8)
+            rgba[10:30, 10 + index : 40 + index] = (200, 100, 50, 255)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(rgba, format="rgba").reformat(format=kind)))
+        container.mux(stream.encode(None))
+    upscale_video(descriptor(), source, tmp_path / "b.mkv", VideoSettings(encode=EncodeOptions(codec), segment=2))
+    with av.open(str(tmp_path / "b.mkv")) as container:
+        frames = [frame.to_ndarray(format="rgba")[..., 3] for frame in container.decode(video=0)]
+    assert len(frames) == 3
+    for index, alpha in enumerate(frames):
+        assert alpha[4, 4] <= 1
+        assert alpha[40, 2 * (index + 25)] >= 254
+
+
+ANIMATIONS = {"a.gif": "GIF", "a.webp": "WEBP", "a.png": "PNG"}
+
+
+def animation(path: Path, frames: int = 3) -> Path:
+    """Squares that move over nothing, shown for different times."""
+    pictures: list[Image.Image] = []
+    for index in range(frames):
+        picture = Image.new("RGBA", (32, 24), (0, 0, 0, 0))
+        picture.paste((200, 40 * index, 30, 255), (4 + 4 * index, 6, 16 + 4 * index, 18))
+        pictures.append(picture)
+    options: dict[str, Any] = {"disposal": 2} if path.suffix == ".gif" else {}
+    if path.suffix == ".webp":
+        options["lossless"] = True
+    durations = [100, 200, 300][:frames]
+    pictures[0].save(
+        path, ANIMATIONS[path.name], save_all=True, append_images=pictures[1:], duration=durations, loop=0, **options
+    )
+    if path.suffix == ".webp":  # as editors write it: the encoder looks at what is drawn alone
+        data = bytearray(path.read_bytes())
+        data[20] |= 0x10
+        path.write_bytes(data)
+    return path
+
+
+@pytest.mark.parametrize("source", ANIMATIONS)
+@pytest.mark.parametrize("target", ["b.webp", "b.apng", "b.gif"])
+def test_animations_keep_transparency_and_times(tmp_path: Path, source: str, target: str) -> None:
+    given = animation(tmp_path / source)
+    summary = upscale_video(descriptor(), given, tmp_path / target)
+    assert summary.frames == 3
+    opened: Any = Image.open(tmp_path / target)
+    with opened as image:
+        assert (image.n_frames, image.size, image.info.get("loop")) == (3, (64, 48), 0)
+        for index, duration in enumerate((100, 200, 300)):
+            image.seek(index)
+            image.load()
+            assert image.info["duration"] == duration
+            alpha = np.asarray(image.convert("RGBA"))[..., 3]
+            assert alpha[2, 2] == 0
+            assert alpha[24, 20 + 8 * index] == 255
+
+
+def test_animations_become_videos_too_and_videos_no_animations(tmp_path: Path) -> None:
+    upscale_video(descriptor(), animation(tmp_path / "a.gif"), tmp_path / "b.mp4", SHORT)
+    assert len(times(tmp_path / "b.mp4")) == 3
+    with pytest.raises(OutputError, match="animations alone"):
+        upscale_video(descriptor(), make_video(tmp_path / "a.mp4", 2), tmp_path / "b.gif")

@@ -1,8 +1,8 @@
 """Make what the documents show of the code and its data: ``python -m docs.scripts.generate [--check]``.
 
-The pictures of imports, the tables of layouts and models, the exit codes, the help pages of the nodes, and the page of
-the benchmark from ``docs/benchmarks.json``. All of it is committed; ``--check`` only says what is out of date (exit
-code 1), and a test does the same.
+The pictures of imports, the tables of layouts, models and metadata, the exit codes, the help pages of the nodes, and
+the page of the benchmark from ``docs/benchmarks.json``. All of it is committed; ``--check`` only says what is out of
+date (exit code 1), and a test does the same.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from benchmarks.run_all import DATA, DOCUMENT, PLOT, page
 from deploy.exit_codes import MEANINGS
 from paragon_arch.files.atomic import atomic_path
 
-from . import help_pages, layout_tables, pictures
+from . import help_pages, layout_tables, metadata_table, pictures
 from .blocks import with_block
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -32,6 +32,7 @@ def generated(root: Path = ROOT) -> dict[Path, str]:
     blocks = {
         "README.md": {"models": layout_tables.shipped("models")},
         "docs/cli.md": {"exit codes": exit_codes()},
+        "docs/upscaling.md": {"metadata": metadata_table.carried()},
         "docs/models.md": {
             "models": layout_tables.shipped("../models"),
             "layouts": layout_tables.overview(),

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from paragon_arch.errors import ImageError, OutputError, OutputExistsError
+from paragon_arch.errors import AnimationError, ImageError, OutputError, OutputExistsError
 from paragon_arch.files.atomic import make_folder, remove_leftovers
 
 from ..pictures import (
@@ -58,11 +58,14 @@ class FolderSummary:
     """Outputs that existed already and were left alone."""
     failed: list[tuple[Path, Exception]] = field(default_factory=list[tuple[Path, Exception]])
     """Inputs that could not be upscaled, and why."""
+    passed: list[Path] = field(default_factory=list[Path])
+    """Inputs that are animations."""
     pairs: list[tuple[Path, Path]] = field(default_factory=list[tuple[Path, Path]])
     """Inputs and their outputs, written or skipped: what a report shows."""
 
     def __str__(self) -> str:
-        return f"{len(self.done)} upscaled, {len(self.skipped)} skipped (exist already), {len(self.failed)} failed"
+        text = f"{len(self.done)} upscaled, {len(self.skipped)} skipped (exist already), {len(self.failed)} failed"
+        return text + (f", {len(self.passed)} passed over (animations)" if self.passed else "")
 
 
 class _SkippedError(Exception):
@@ -116,6 +119,9 @@ def upscale_jobs(
     progress.start(len(jobs), unit="files")
     worker = _Worker(upscaler, settings, options, progress, summary)
     run_pipeline(jobs, load=worker.load, work=worker.work, save=worker.save, done=worker.done)
+    if summary.passed:
+        shown = ", ".join(path.name for path in summary.passed[:3]) + (", ..." if len(summary.passed) > 3 else "")
+        log.warning("not looked at: %d animations (%s): give them to the command video", len(summary.passed), shown)
     return summary
 
 
@@ -205,6 +211,9 @@ class _Worker:
             self._summary.done.append(job.target)
         elif isinstance(error, _SkippedError):
             self._summary.skipped.append(job.target)
+        elif isinstance(error, AnimationError):
+            self._summary.passed.append(job.source)
+            return
         else:
             log.error("%s", error)
             log.debug("while upscaling %s", job.source, exc_info=error)
