@@ -15,7 +15,7 @@ from .layouts.base import Layout
 from .networks.base import SRNetwork, structure_only
 from .networks.v2_ultimate import ParagonSR2Ultimate
 
-SHARED = 0.8
+SHARED = 0.7
 """Of all names, those that file and layout must have in common, block numbers left out."""
 
 _NUMBERED = re.compile(r"\b(body|blocks|layers|hr_head)\.(?:\d+|#)\.")
