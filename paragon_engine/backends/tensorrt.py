@@ -93,9 +93,7 @@ class EngineRunner:
         if not self._context.set_input_shape(self._input, tuple(image.shape)):
             height, width = image.shape[2:]
             most = " x ".join(map(str, reversed(TILES.maximum)))
-            raise InvalidOptionError(
-                f"the engine takes {most} pixels at most, not {width} x {height}: give --tile 1024"
-            )
+            raise InvalidOptionError(f"the engine takes {most} pixels at most, not {width} x {height}: use tiles")
         result = torch.empty(
             tuple(self._context.get_tensor_shape(self._output)), dtype=torch.float32, device=self._device
         )
@@ -104,7 +102,5 @@ class EngineRunner:
         # on PyTorch's own stream, so that what is behind and before it in the queue waits for it
         stream = torch.cuda.current_stream(self._device).cuda_stream if self._device.type == "cuda" else 0
         if not self._context.execute_async_v3(stream):
-            raise ParagonError(
-                "TensorRT could not run the engine; its messages above say why (often: too little memory)"
-            )
+            raise ParagonError("TensorRT could not run the engine; its messages above say why (often: little memory)")
         return result

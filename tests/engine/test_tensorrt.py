@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import sys
-from collections.abc import Iterator
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -78,6 +78,7 @@ class TensorRT(ModuleType):
 
     def __init__(self) -> None:
         super().__init__("tensorrt")
+        self.__spec__ = ModuleSpec("tensorrt", None)
         self.context: Context | None = Context()
         self.built: list[tuple[Any, ...]] = []
         self.Logger: Any = type("Logger", (), {"ERROR": 1, "WARNING": 2, "__init__": lambda self, level: None})
@@ -105,12 +106,12 @@ class TensorRT(ModuleType):
 
 
 @pytest.fixture
-def trt(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[TensorRT]:
+def trt(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> TensorRT:
     module = TensorRT()
     monkeypatch.setitem(sys.modules, "tensorrt", module)
     monkeypatch.setattr(engines, "tensorrt_usable", lambda: None)
     monkeypatch.setenv("PARAGONSR_CACHE", str(tmp_path))
-    yield module
+    return module
 
 
 @pytest.mark.parametrize("shape", [(1, 3, 8, 9), (1, 3, 2, 2), (3, 3, 5, 4)])
@@ -128,7 +129,7 @@ def test_results_do_not_share_memory(trt: TensorRT) -> None:
 
 
 def test_an_image_that_is_too_large_names_the_cure(trt: TensorRT) -> None:
-    with pytest.raises(InvalidOptionError, match="2048 x 2048 pixels at most, not 2049 x 4: give --tile"):
+    with pytest.raises(InvalidOptionError, match="2048 x 2048 pixels at most, not 2049 x 4: use tiles"):
         EngineRunner(b"plan", CPU)(torch.rand(1, 3, 4, 2049))
 
 
