@@ -71,8 +71,8 @@ _NO_INFERENCE_TENSORS = ("privateuseone",)
 def computing(device: torch.device) -> Generator[None, None, None]:
     """How models run on a device: without gradients, and FP32 is FP32.
 
-    Without gradients is `torch.inference_mode` where the device can work in it, else `torch.no_grad` outside of any such
-    mode, also the host's.
+    Without gradients is `torch.inference_mode` where the device can work in it, else `torch.no_grad` outside of any
+    such mode, also the host's.
     """
     with torch.inference_mode(mode=device.type not in _NO_INFERENCE_TENSORS), torch.no_grad(), full_precision(device):
         yield
