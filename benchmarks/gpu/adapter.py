@@ -84,8 +84,7 @@ def predicted(model: ParagonModelDescriptor, x: Tensor, precision: Precision, ti
     network = model.model
     if tile:
         return int(plan.streaming_need(model, x, tile).total)
-    worker = getattr(plan, "worker", lambda network: network)(network)
-    return memory.untiled_peak(worker, x.shape, DTYPES[precision])
+    return memory.untiled_peak(plan.worker(network), x.shape, DTYPES[precision])
 
 
 def planned(model: ParagonModelDescriptor, x: Tensor) -> Any:
@@ -144,4 +143,8 @@ def node_worker(model: ParagonModelDescriptor, device: torch.device, folder: Pat
         from paragon_engine.upscale import UpscaleSettings
 
         worker = Worker(model, device, precisions(model, "auto", device))
-        yield lambda pixels: worker(Picture(pixels), UpscaleSettings(), Progress()).pixels
+
+        def work(pixels: Any) -> Any:
+            return worker(Picture(pixels), UpscaleSettings(), Progress()).pixels
+
+        yield work

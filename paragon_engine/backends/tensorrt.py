@@ -87,7 +87,8 @@ class EngineRunner:
             ParagonError: TensorRT failed.
         """
         image = x.detach().to(self._device, torch.float32).contiguous()
-        return torch.cat([self._one(part) for part in image.split(1)]).to(x.device)
+        parts = [self._one(image[index : index + 1]) for index in range(len(image))]
+        return torch.cat(parts).to(x.device)
 
     def _one(self, image: Tensor) -> Tensor:
         if not self._context.set_input_shape(self._input, tuple(image.shape)):

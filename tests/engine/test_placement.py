@@ -122,8 +122,11 @@ def test_compiled_convolutions_lie_pixel_by_pixel_on_a_gpu(monkeypatch: pytest.M
         compiled.append(module)
         return module
 
+    def usable(_: CompiledTorchBackend) -> Availability:
+        return Availability(True, "")
+
     monkeypatch.setattr(torch, "compile", compile_)
-    monkeypatch.setattr(CompiledTorchBackend, "available", lambda _: Availability(True, ""))
+    monkeypatch.setattr(CompiledTorchBackend, "available", usable)
     with simulated() as device:
         network = build("v2-release-stream").to(device.device)
         CompiledTorchBackend().prepare(network, device=device.device, precision="fp16")

@@ -71,6 +71,13 @@ class Engine:
         return self.context
 
 
+class Logger:
+    ERROR, WARNING = 1, 2
+
+    def __init__(self, level: int) -> None:
+        self.level = level
+
+
 class TensorRT(ModuleType):
     """The module, and what was done with it."""
 
@@ -81,7 +88,7 @@ class TensorRT(ModuleType):
         self.__spec__ = ModuleSpec("tensorrt", None)
         self.context: Context | None = Context()
         self.built: list[tuple[Any, ...]] = []
-        self.Logger: Any = type("Logger", (), {"ERROR": 1, "WARNING": 2, "__init__": lambda self, level: None})
+        self.Logger = Logger
         self.TensorIOMode = SimpleNamespace(INPUT="input")
         self.MemoryPoolType = SimpleNamespace(WORKSPACE=0)
 
@@ -92,16 +99,25 @@ class TensorRT(ModuleType):
         return SimpleNamespace(deserialize_cuda_engine=load)
 
     def OnnxParser(self, _network: object, _logger: object) -> Any:  # noqa: N802
-        return SimpleNamespace(parse=lambda graph: True)
+        return SimpleNamespace(parse=bool)
 
     def Builder(self, _logger: object) -> Any:  # noqa: N802
-        profile = SimpleNamespace(set_shape=lambda *shapes: self.built.append(shapes))
-        config = SimpleNamespace(set_memory_pool_limit=lambda *_: None, add_optimization_profile=lambda _: None)
+        def nothing(*_: object) -> None:
+            pass
+
+        def build(*_: object) -> bytes:
+            return b"plan of an engine"
+
+        def set_shape(*shapes: Any) -> None:
+            self.built.append(shapes)
+
+        profile = SimpleNamespace(set_shape=set_shape)
+        config = SimpleNamespace(set_memory_pool_limit=nothing, add_optimization_profile=nothing)
         return SimpleNamespace(
-            create_network=lambda flags: None,
+            create_network=nothing,
             create_builder_config=lambda: config,
             create_optimization_profile=lambda: profile,
-            build_serialized_network=lambda *_: b"plan of an engine",
+            build_serialized_network=build,
         )
 
 
