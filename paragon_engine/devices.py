@@ -98,10 +98,10 @@ _NO_INFERENCE_TENSORS = ("privateuseone",)
 def computing(device: torch.device) -> Generator[None, None, None]:
     """How models run on a device: without gradients, and FP32 is FP32.
 
-    Without gradients is `torch.inference_mode` where the device can work in it, else `torch.no_grad`.
+    Without gradients is `torch.inference_mode` where the device can work in it, else `torch.no_grad` outside of any
+    such mode, also the host's.
     """
-    without = torch.no_grad() if device.type in _NO_INFERENCE_TENSORS else torch.inference_mode()
-    with without, full_precision(device):
+    with torch.inference_mode(mode=device.type not in _NO_INFERENCE_TENSORS), torch.no_grad(), full_precision(device):
         yield
 
 

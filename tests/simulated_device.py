@@ -41,9 +41,9 @@ class Tensors(torch.Tensor):
     """Its values, on the CPU."""
     __torch_function__ = torch._C._disabled_torch_function_impl  # pyright: ignore
 
-    @staticmethod
     def __new__(cls, held: Tensor, device: torch.device) -> Tensors:
-        made: Any = torch.Tensor._make_wrapper_subclass(  # pyright: ignore[reportPrivateUsage, reportAttributeAccessIssue]
+        make: Any = getattr(torch.Tensor, "_make_wrapper_subclass")  # noqa: B009 - missing in torch's stubs
+        made: Tensors = make(
             cls,
             held.shape,
             strides=held.stride(),
@@ -124,9 +124,12 @@ class Simulation(TorchDispatchMode):
             self._refuse_doubles(name, [result])  # it is converted before it leaves
         if not there:
             return _same(result, plain_args, plain_kwargs, args, kwargs)
-        wrapped = tree_map(lambda x: Tensors(x, self.device) if isinstance(x, Tensor) else x, result)
+        wrapped = tree_map(self._wrapped, result)
         self._refuse_doubles(name, [x for x in tree_flatten(result)[0] if isinstance(x, Tensor)])
         return _same(result, plain_args, plain_kwargs, args, kwargs, wrapped)
+
+    def _wrapped(self, x: Any) -> Any:
+        return Tensors(x, self.device) if isinstance(x, Tensor) else x
 
     def attention(self, *args: Any, **kwargs: Any) -> Any:
         """Attention, whose choice of a kernel asks the device."""
@@ -172,6 +175,13 @@ def _same(result: Any, plain_args: Any, plain_kwargs: Any, args: Any, kwargs: An
     return result if otherwise is None else otherwise
 
 
+def _answer(value: object) -> Callable[..., object]:
+    def answer(*_: object, **__: object) -> object:
+        return value
+
+    return answer
+
+
 @contextmanager
 def simulated(*, doubles: bool = True) -> Generator[Simulation, None, None]:
     """Let a device exist, with float64 or, as Apple's and most of Intel's, without."""
@@ -179,12 +189,12 @@ def simulated(*, doubles: bool = True) -> Generator[Simulation, None, None]:
     simulation = Simulation(doubles=doubles)
     Simulation.current = simulation
     answers: dict[str, Any] = {
-        "torch.cuda._lazy_init": lambda: None,
-        "torch.cuda.is_bf16_supported": lambda *_, **__: True,
-        "torch.cuda.mem_get_info": lambda *_: (MEMORY, MEMORY),
-        "torch.cuda.memory_reserved": lambda *_: 0,
-        "torch.cuda.memory_allocated": lambda *_: 0,
-        "torch.cuda.get_device_name": lambda *_: "a simulated card",
+        "torch.cuda._lazy_init": _answer(None),
+        "torch.cuda.is_bf16_supported": _answer(True),
+        "torch.cuda.mem_get_info": _answer((MEMORY, MEMORY)),
+        "torch.cuda.memory_reserved": _answer(0),
+        "torch.cuda.memory_allocated": _answer(0),
+        "torch.cuda.get_device_name": _answer("a simulated card"),
         "torch.nn.functional.scaled_dot_product_attention": simulation.attention,
     }
     if not doubles:

@@ -22,7 +22,7 @@ def facts(device: torch.device) -> dict[str, Any]:
     found["variables"] = {name: os.environ[name] for name in VARIABLES if name in os.environ}
     found["threads"] = torch.get_num_threads()
     if device.type == "cuda":
-        card = torch.cuda.get_device_properties(device)
+        card: Any = torch.cuda.get_device_properties(device)
         found["card"] = {
             "name": card.name,
             "capability": f"{card.major}.{card.minor}",

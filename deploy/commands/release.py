@@ -62,7 +62,7 @@ def add_profile(parser: argparse.ArgumentParser) -> None:
 
 def profile(args: argparse.Namespace) -> Any:
     """What `add_profile` asks for."""
-    from paragon_engine.release.engine import Profile
+    from paragon_engine.engines import Profile
 
     return Profile(args.min, args.opt, args.max)
 

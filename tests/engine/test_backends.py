@@ -125,8 +125,8 @@ class TestNames:
             backend("cuda")
 
     def test_without_a_runner(self) -> None:
-        with pytest.raises(InvalidOptionError, match="onnxruntime-tensorrt"):
-            backend("tensorrt")
+        with pytest.raises(InvalidOptionError, match="openvino or onnxruntime"):
+            backend("ncnn")
 
     def test_not_here(self) -> None:
         name = "onnxruntime-directml"

@@ -115,7 +115,7 @@ def test_the_cure_leaves_one_build(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two builds side by side write into one folder, and what works then is chance."""
     runtime = SimpleNamespace(get_available_providers=lambda: ["CPUExecutionProvider"])
     monkeypatch.setitem(sys.modules, "onnxruntime", runtime)  # pyright: ignore[reportArgumentType]
-    monkeypatch.setattr("paragon_engine.backends.ort.installed", lambda _: True)
+    monkeypatch.setattr("paragon_engine.backends.ort.installed", bool)
     monkeypatch.setattr("paragon_engine.backends.ort._builds", lambda: ["onnxruntime"])
     detail = BACKENDS["onnxruntime-cuda"].available().detail
     assert "pip uninstall onnxruntime, then pip install onnxruntime-gpu" in detail

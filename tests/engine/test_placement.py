@@ -25,6 +25,11 @@ from tests.engine.exact_models import NETWORKS, build, image
 from tests.engine_models import descriptor
 from tests.simulated_device import DeviceError, simulated
 
+pytestmark = pytest.mark.skipif(
+    not hasattr(torch._C, "_ensureCUDADeviceGuardSet"),  # pyright: ignore[reportPrivateUsage]
+    reason="this PyTorch cannot simulate a device",
+)
+
 LIMITS: dict[Precision, float] = {"fp32": 2e-5, "fp16": 0.03, "bf16": 0.2}
 """Largest difference from FP32 on the CPU; such small random networks are not made for half precision."""
 PATHS: list[tuple[str, int, Tiling, bool]] = [
@@ -80,9 +85,10 @@ def test_devices_that_have_float64() -> None:
 def test_directml_runs_outside_of_the_inference_mode() -> None:
     """torch-directml fails in it: "Cannot set version_counter for inference tensor"."""
     for kind, expected in (("privateuseone", False), ("cpu", True), ("cuda", True), ("mps", True)):
-        with computing(torch.device(kind)):
-            assert torch.is_inference_mode_enabled() is expected
-            assert not torch.is_grad_enabled()
+        for host in (False, True):
+            with torch.inference_mode(mode=host), computing(torch.device(kind)):
+                assert torch.is_inference_mode_enabled() is expected
+                assert not torch.is_grad_enabled()
 
 
 @pytest.mark.parametrize("new", [True, False])
@@ -117,8 +123,11 @@ def test_compiled_convolutions_lie_pixel_by_pixel_on_a_gpu(monkeypatch: pytest.M
         compiled.append(module)
         return module
 
+    def usable(_: CompiledTorchBackend) -> Availability:
+        return Availability(True, "")
+
     monkeypatch.setattr(torch, "compile", compile_)
-    monkeypatch.setattr(CompiledTorchBackend, "available", lambda _: Availability(True, ""))
+    monkeypatch.setattr(CompiledTorchBackend, "available", usable)
     with simulated() as device:
         network = build("v2-release-stream").to(device.device)
         CompiledTorchBackend().prepare(network, device=device.device, precision="fp16")

@@ -21,9 +21,9 @@ from paragon_arch.errors import CheckpointNotFoundError, CorruptCheckpointError,
 from paragon_arch.files.atomic import atomic_path, make_folder
 from paragon_arch.files.records import read_json
 
-from ..onnx_export import properties, read_graph
-from ..packages import installed, require, version
-from ..progress import log
+from .onnx_export import properties, read_graph
+from .packages import installed, require, version
+from .progress import log
 
 INSTALL_HINT = "pip install tensorrt (NVIDIA GPU and driver needed), then run this command again"
 WORKSPACE = 4 << 30
@@ -145,12 +145,18 @@ def build_engine(
         InvalidOptionError: TensorRT or a GPU is missing.
         OutputError: TensorRT refuses the graph, or the engine cannot be written.
     """
+    return cached_engine(read_graph(path), folder, profile or Profile(), name=path.stem, rebuild=rebuild)
+
+
+def cached_engine(
+    graph: bytes, folder: Path, profile: Profile, *, name: str = "model", rebuild: bool = False
+) -> tuple[Path, bool]:
+    """`build_engine` of a serialised graph; ``name`` is the stem of the file that it came from, or would have."""
     missing = tensorrt_usable()
     if missing is not None:
         raise InvalidOptionError(missing)
-    graph, profile = read_graph(path), profile or Profile()
     key = machine_key(graph, profile)
-    target = folder / f"{path.stem}_{key.short}.engine"
+    target = folder / f"{name}_{key.short}.engine"
     if not rebuild and target.is_file() and target.with_suffix(".json").is_file():
         check_engine(target)
         return target, False
@@ -158,7 +164,7 @@ def build_engine(
     plan = _build(graph, profile)
     with atomic_path(target, overwrite=True) as temp:
         temp.write_bytes(plan)
-    sidecar = asdict(key) | {"engine_sha256": hashlib.sha256(plan).hexdigest(), "source": path.name}
+    sidecar = asdict(key) | {"engine_sha256": hashlib.sha256(plan).hexdigest(), "source": f"{name}.onnx"}
     with atomic_path(target.with_suffix(".json"), overwrite=True) as temp:
         temp.write_text(json.dumps(sidecar, indent=1, sort_keys=True) + "\n", encoding="utf-8")
     return target, True
