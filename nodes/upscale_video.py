@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import torch
 from spandrel import ImageModelDescriptor
 
-from paragon_arch.errors import InvalidOptionError
+from paragon_arch.errors import InvalidOptionError, OutputError
 from paragon_engine.video import EncodeOptions, FrameSettings, VideoSettings, probe, upscale_video
 from paragon_engine.video.encode import CODECS
 
@@ -20,6 +21,8 @@ from .video_input import Source, as_source, target_for
 from .working import Choice, interruptible, ready
 
 CONTAINERS = ("mp4", "mkv", "mov", "webm")
+_OPTION = re.compile(r", or leave it out \(--[a-z-]+\)")
+"""Advice that only the command line can follow."""
 SEGMENT = 120
 """Frames that a cancelled run loses at most."""
 
@@ -86,6 +89,8 @@ class UpscaleVideo(FollowsPrecisionSetting):
                     wanted = VideoSettings(frames, encode, subtitles=False, window=source.window, segment=SEGMENT)
                     target = target_for(source, wanted, container)
                     upscale_video(upscaler, source.path, target, wanted, overwrite=True, progress=NodeProgress())
+            except OutputError as error:
+                raise OutputError(_OPTION.sub("", str(error))) from error
             finally:
                 host.release_memory()
         return (host.video_from_file(target),)

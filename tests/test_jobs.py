@@ -112,7 +112,7 @@ def test_animations_in_a_folder_are_passed_over(folder: Path, tmp_path: Path, ca
     frames = [Image.new("RGB", (8, 8), (index, 0, 0)) for index in range(3)]
     for name, kind in (("m.webp", "WEBP"), ("n.png", "PNG")):
         frames[0].save(folder / name, format=kind, save_all=True, append_images=frames[1:], lossless=True)
-    summary = upscale_files(descriptor(), folder, tmp_path / "out")
+    summary = upscale_files(upscaler(), folder, tmp_path / "out")
     assert [path.name for path in summary.passed] == ["m.webp", "n.png"]
     assert (len(summary.done), summary.failed) == (2, [])
     assert "2 animations (m.webp, n.png)" in caplog.text

@@ -9,7 +9,6 @@ from typing import Any
 import onnx
 import pytest
 import torch
-from paragon_engine.onnx_export.symbolic import symbolic
 from torch import nn
 
 import paragon_arch
