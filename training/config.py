@@ -212,8 +212,7 @@ class RunConfig:
     out: str
     """Folder for checkpoints, the log and the exported model."""
     branch: str | None = None
-    """A `state.safetensors` of a run of the same network to branch off: its weights, average and moments, at step 0.
-    A run at a constant rate can be finished so at any time, by a short one with a falling rate."""
+    """A `state.safetensors` of a run of the same network to branch off: its weights, average and moments, at step 0."""
     seed: int = 1
     log_every: int = 50
     save_every: int = 500
@@ -323,6 +322,21 @@ def read_recipe(path: Path) -> Recipe:
         return parse_recipe(tables)
     except InvalidOptionError as error:
         raise InvalidOptionError(f"{path}: {error}") from error
+
+
+def ending(recipe: Recipe, steps: int) -> Recipe:
+    """The recipe that finishes a run: it branches off the run's state and lets the rate fall to `final_lr`.
+
+    A run at a constant rate can go on for as long as there is time, and be finished at any time (Hu et al. 2024).
+
+    Raises:
+        InvalidOptionError: no steps.
+    """
+    optim = dataclasses.replace(recipe.optim, steps=steps, schedule="linear", warmup=0, ema=min(recipe.optim.ema, 0.99))
+    out, run = Path(recipe.run.out), recipe.run
+    branch = (out / "state.safetensors").as_posix()
+    run = dataclasses.replace(run, out=f"{out.as_posix()}-end", branch=branch, seed=run.seed + 1)
+    return dataclasses.replace(recipe, optim=optim, run=run)
 
 
 def _read_tables(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:

@@ -41,7 +41,7 @@ def test_shipped_models_stay_bounded(shipped: ShippedModel) -> None:
 
 
 def test_the_stream_recipe_starts_bounded(root: Path, tmp_path: Path) -> None:
-    recipe = read_recipe(root / "training" / "recipes" / "2x-stream-fidelity.toml")
+    recipe = read_recipe(root / "training" / "recipes" / "first" / "2x-stream-fidelity.toml")
     data = dataclasses.replace(recipe.data, folder=None, synthetic=4, batch=16)
     recipe = dataclasses.replace(recipe, data=data, run=dataclasses.replace(recipe.run, out=str(tmp_path)))
     run = Trainer(recipe, make_sampler(data, scale=2, seed=1, degrade=recipe.degrade))
