@@ -18,6 +18,8 @@ LOSS_NAMES = (
     *("vgg", "convnext", "dists", "lpips", "clip"),
 )
 """What [losses] may name. The last line's need weights that are downloaded."""
+SIZES = ("num_feat", "num_groups", "num_blocks")
+"""Sizes of a network that [model] may change; every layout has them."""
 INITS = ("default", "data")
 SCHEDULES = ("cosine", "linear", "multistep", "constant")
 CRITICS = ("munet-unet", "munet-4branch")
@@ -242,6 +244,9 @@ class Recipe:
         _check_optim(self.optim)
         _check_gan(self.gan)
         _one_of("model.init", self.model.init, INITS)
+        for name in SIZES:
+            value = getattr(self.model, name)
+            _require(value is None or value >= 1, f"model.{name}", value, "at least 1")
         _require(
             not self.model.transfer or self.model.start is not None, "model.transfer", True, "used with model.start"
         )
