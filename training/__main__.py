@@ -23,10 +23,10 @@ import torch
 from paragon_arch.errors import ParagonError
 from paragon_engine.catalog import shipped_models
 
-from .config import ending, read_recipe
 from .evaluate import evaluate, table
 from .export import export
 from .loop import fit, restore
+from .recipe_file import ending, read_recipe
 from .scoring.conditions import CONDITIONS
 from .scoring.standard import by_scale, score_standard, squares_table, standard_table
 from .state import fingerprint

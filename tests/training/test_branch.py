@@ -14,11 +14,12 @@ import paragon_arch
 from paragon_arch.errors import ImageError, InvalidOptionError
 from paragon_arch.layouts import LAYOUTS
 from training.__main__ import main
-from training.config import SIZES, DataConfig, DegradeConfig, ModelConfig, OptimConfig, Recipe, RunConfig, ending
+from training.config import SIZES, DataConfig, DegradeConfig, ModelConfig, OptimConfig, Recipe, RunConfig
 from training.data.pairs import make_sampler
 from training.export import export
 from training.loop import fit, restore, start
 from training.network import build
+from training.recipe_file import ending
 from training.schedule import learning_rate
 from training.state import fingerprint, save
 

@@ -12,11 +12,12 @@ from torch import Tensor
 
 import paragon_arch
 from paragon_engine.catalog import ShippedModel, shipped_models
-from training.config import DataConfig, read_recipe
+from training.config import DataConfig
 from training.data.imresize import imresize
 from training.data.pairs import PairSampler, make_sampler, to_tensor
 from training.data.pictures import Store
 from training.data.stress import stress_pair, stress_patch
+from training.recipe_file import read_recipe
 from training.scoring.squares import step_ratio
 from training.trainer import Trainer
 
