@@ -4,7 +4,11 @@
 
     {"default": "<file>",
      "models": {"<file>": {"title": ..., "scale": ..., "layout": ..., "variant": ...,
-                           "sha256": ..., "license": ..., "card": ...}}}
+                           "sha256": ..., "license": ..., "card": ...,
+                           "restores": true, "twin": "<file>"}}}
+
+Twins are two models of one layout and shape, of which one restores: their weights can be interpolated. Each names the
+other; a model without one leaves ``twin`` out, and one that does not restore ``restores``.
 """
 
 from __future__ import annotations
@@ -38,6 +42,11 @@ class ShippedModel:
     """File name of the model card, beside the model; "" if there is none."""
     default: bool
     """Used where no model is named."""
+    restores: bool
+    """Trained to remove noise and compression, not only to enlarge."""
+    twin: str
+    """File name of the model of the same layout and shape that restores where this one does not, or the other way
+    round; "" if there is none."""
 
     def verified_path(self) -> Path:
         """The file, after comparing its checksum.
@@ -92,6 +101,8 @@ def _entry(folder: Path, name: str, record: dict[str, Any], default: str) -> Shi
         license=record["license"],
         card=record.get("card", ""),
         default=name == default,
+        restores=record.get("restores", False),
+        twin=record.get("twin", ""),
     )
 
 

@@ -3,6 +3,7 @@
 python -m training.data.fetch_photographs            photographs with free licences into data/photographs
 python -m training fit training/recipes/NAME.toml    train, or go on where a run was stopped
 python -m training fit --smoke                       a minute of it, to see that everything works
+python -m training fit RECIPE --end 1200             finish a run at a constant rate, in RUN-end
 python -m training evaluate MODEL...                 scores on the hold-out photographs
 python -m training scores                            the same for every model of this repository
 python -m training scores Set5 Set14 --model FILE    on standard sets, beside other programs' files
@@ -22,10 +23,10 @@ import torch
 from paragon_arch.errors import ParagonError
 from paragon_engine.catalog import shipped_models
 
-from .config import read_recipe
 from .evaluate import evaluate, table
 from .export import export
 from .loop import fit, restore
+from .recipe_file import ending, read_recipe
 from .scoring.conditions import CONDITIONS
 from .scoring.standard import by_scale, score_standard, squares_table, standard_table
 from .state import fingerprint
@@ -43,6 +44,8 @@ def build_parser() -> argparse.ArgumentParser:
     command = commands.add_parser("fit", help="run a recipe, or continue it")
     command.add_argument("recipe", type=Path, nargs="?", help="a TOML file, see training/recipes")
     command.add_argument("--smoke", action="store_true", help="the recipe smoke.toml, on synthetic pictures")
+    words = "finish a run at a constant rate: branch off its state, and let the rate fall over so many steps"
+    command.add_argument("--end", type=int, metavar="STEPS", help=words)
     command.set_defaults(run=run_fit)
 
     command = commands.add_parser("export", help="write the averaged network of a run that is not at its end")
@@ -75,6 +78,8 @@ def run_fit(arguments: argparse.Namespace) -> None:
     if arguments.smoke == (arguments.recipe is not None):
         raise ParagonError("give either a recipe or --smoke")
     recipe = read_recipe(RECIPES / "smoke.toml" if arguments.smoke else arguments.recipe)
+    if arguments.end is not None:
+        recipe = ending(recipe, arguments.end)
     if fit(recipe).world.leads:
         print(Path(recipe.run.out) / "model.safetensors")
 

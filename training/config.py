@@ -1,16 +1,10 @@
-"""A recipe: everything that decides a training run, read from TOML files."""
+"""A recipe: everything that decides a training run."""
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, TypeVar, cast, get_args, get_origin, get_type_hints
 
 from paragon_arch.errors import InvalidOptionError
-from paragon_arch.files.records import read_toml
-
-T = TypeVar("T")
 
 LOSS_NAMES = (
     *("l1", "mse", "charbonnier", "bounded-charbonnier", "huber", "tv"),
@@ -18,6 +12,8 @@ LOSS_NAMES = (
     *("vgg", "convnext", "dists", "lpips", "clip"),
 )
 """What [losses] may name. The last line's need weights that are downloaded."""
+SIZES = ("num_feat", "num_groups", "num_blocks")
+"""Sizes of a network that [model] may change; every layout has them."""
 INITS = ("default", "data")
 SCHEDULES = ("cosine", "linear", "multistep", "constant")
 CRITICS = ("munet-unet", "munet-4branch")
@@ -212,8 +208,7 @@ class RunConfig:
     out: str
     """Folder for checkpoints, the log and the exported model."""
     branch: str | None = None
-    """A `state.safetensors` of a run of the same network to branch off: its weights, average and moments, at step 0.
-    A run at a constant rate can be finished so at any time, by a short one with a falling rate."""
+    """A `state.safetensors` of a run of the same network to branch off: its weights, average and moments, at step 0."""
     seed: int = 1
     log_every: int = 50
     save_every: int = 500
@@ -243,6 +238,9 @@ class Recipe:
         _check_optim(self.optim)
         _check_gan(self.gan)
         _one_of("model.init", self.model.init, INITS)
+        for name in SIZES:
+            value = getattr(self.model, name)
+            _require(value is None or value >= 1, f"model.{name}", value, "at least 1")
         _require(
             not self.model.transfer or self.model.start is not None, "model.transfer", True, "used with model.start"
         )
@@ -310,110 +308,6 @@ def _check_gan(gan: GanConfig) -> None:
     _one_of("gan.loss", gan.loss, GAN_LOSSES)
     _require(gan.weight >= 0, "gan.weight", gan.weight, "at least 0")
     _require(gan.penalty_every >= 1, "gan.penalty_every", gan.penalty_every, "at least 1")
-
-
-def read_recipe(path: Path) -> Recipe:
-    """Read a recipe file. A first line ``extends = "other.toml"`` takes everything that it does not say from there.
-
-    Raises:
-        InvalidOptionError: no such file, not TOML, an unknown key, or a value out of range; the message names it.
-    """
-    tables = _read_tables(path, ())
-    try:
-        return parse_recipe(tables)
-    except InvalidOptionError as error:
-        raise InvalidOptionError(f"{path}: {error}") from error
-
-
-def _read_tables(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
-    if path.resolve() in seen:
-        raise InvalidOptionError(f"{path}: extends itself")
-    try:
-        tables = read_toml(path)
-    except InvalidOptionError as error:
-        raise InvalidOptionError(f"not a readable TOML recipe: {error}") from error
-    base = tables.pop("extends", None)
-    if base is None:
-        return tables
-    if not isinstance(base, str):
-        raise InvalidOptionError(f"{path}: extends = {base!r} must be the name of a file")
-    return _merged(_read_tables(path.parent / base, (*seen, path.resolve())), tables)
-
-
-def _merged(base: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
-    """Sections of both; keys of ``own`` win. Losses are not mixed: a recipe names all of its own or none."""
-    result = dict(base)
-    for name, section in own.items():
-        mixed = isinstance(section, dict) and isinstance(base.get(name), dict) and name != "losses"
-        result[name] = {**base[name], **section} if mixed else section
-    return result
-
-
-SECTIONS: dict[str, type[Any]] = {
-    "model": ModelConfig,
-    "data": DataConfig,
-    "degrade": DegradeConfig,
-    "optim": OptimConfig,
-    "gan": GanConfig,
-    "validation": ValidationConfig,
-    "run": RunConfig,
-}
-"""Tables of a recipe but [losses], which holds a weight for each name."""
-
-
-def parse_recipe(tables: dict[str, Any]) -> Recipe:
-    """A recipe from the nested dicts of a TOML document."""
-    unknown = set(tables) - set(SECTIONS) - {"losses"}
-    if unknown:
-        raise InvalidOptionError(f"unknown section [{min(unknown)}]; known: {', '.join([*SECTIONS, 'losses'])}")
-    for name, section in tables.items():
-        if not isinstance(section, dict):
-            raise InvalidOptionError(f"{name} = {section!r} must be a section [{name}]")
-    parts: dict[str, Any] = {name: _section(kind, name, tables.get(name, {})) for name, kind in SECTIONS.items()}
-    losses: dict[str, Any] = tables.get("losses", {"charbonnier": 1.0})
-    for name, weight in losses.items():
-        if not _is_a(weight, float):
-            raise InvalidOptionError(f"losses.{name} = {weight!r} must be a number")
-    return Recipe(**parts, losses=losses)
-
-
-def _section(kind: type[T], name: str, values: dict[str, Any]) -> T:
-    known = {f.name: f for f in dataclasses.fields(kind)}  # pyright: ignore[reportArgumentType]
-    for key in values:
-        if key not in known:
-            raise InvalidOptionError(f"unknown key {name}.{key}; known: {', '.join(known)}")
-    for key, f in known.items():
-        if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING and key not in values:
-            raise InvalidOptionError(f"{name}.{key} is missing")
-    hints = get_type_hints(kind)
-    arguments = {
-        key: tuple(cast("list[Any]", value)) if isinstance(value, list) else value for key, value in values.items()
-    }
-    for key, value in arguments.items():
-        if not _is_a(value, hints[key]):
-            raise InvalidOptionError(f"{name}.{key} = {values[key]!r} must be of type {known[key].type}")
-    return kind(**arguments)
-
-
-def _is_a(value: Any, hint: Any) -> bool:
-    """Whether a TOML value, lists made tuples, has the type of a field."""
-    parts = get_args(hint)
-    if get_origin(hint) is tuple:
-        items = cast("tuple[Any, ...]", value) if isinstance(value, tuple) else None
-        if items is None:
-            return False
-        if parts[-1] is Ellipsis:
-            return all(_is_a(item, parts[0]) for item in items)
-        return len(items) == len(parts) and all(map(_is_a, items, parts))
-    if get_origin(hint) is dict:
-        return isinstance(value, dict) and all(_is_a(item, parts[1]) for item in cast("dict[str, Any]", value).values())
-    if parts:  # X | None
-        return any(_is_a(value, part) for part in parts)
-    if hint is float:
-        return isinstance(value, (int, float)) and not isinstance(value, bool)
-    if hint is bool:
-        return isinstance(value, bool)
-    return isinstance(value, hint) and not isinstance(value, bool)
 
 
 def _one_of(name: str, value: str, known: tuple[str, ...]) -> None:

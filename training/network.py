@@ -21,7 +21,7 @@ from paragon_arch.networks.base import SRNetwork, structure_only
 from paragon_arch.networks.dynamic import TrackedTransformer
 from paragon_engine.quantize import prepare_qat
 
-from .config import ModelConfig
+from .config import SIZES, ModelConfig
 
 log = logging.getLogger(__name__)
 
@@ -69,13 +69,10 @@ def hyperparameters(config: ModelConfig) -> dict[str, Any]:
 
 def _resize(shape: dict[str, Any], config: ModelConfig) -> None:
     """Take over the recipe's own sizes."""
-    for name in ("num_feat", "num_groups", "num_blocks"):
+    for name in SIZES:
         value = getattr(config, name)
-        if value is None:
-            continue
-        if name not in shape:
-            raise InvalidOptionError(f"model.{name} = {value}: {config.layout} has no such size")
-        shape[name] = value
+        if value is not None:
+            shape[name] = value
 
 
 def build(config: ModelConfig, *, seed: int) -> SRNetwork:

@@ -89,15 +89,16 @@ def shipped(cards: str) -> str:
     Args:
         cards: folder of the model cards, relative to the document.
     """
-    rows = [("model", "layout, variant", "scale", "parameters", "licence", "card")]
+    rows = [("model", "for pictures", "layout, variant", "scale", "parameters", "licence", "card")]
     return table([*rows, *(_shipped_row(model, cards) for model in shipped_models())])
 
 
 def _shipped_row(model: ShippedModel, cards: str) -> tuple[str, ...]:
     parameters = paragon_arch.inspect(model.verified_path()).parameters
     name = f"`{model.path.stem}`" + " (default)" * model.default
+    purpose = "compressed or noisy" if model.restores else "clean"
     what = f"{model.layout}, {model.variant}"
-    return name, what, str(model.scale), f"{parameters:,}", model.license, f"[card]({cards}/{model.card})"
+    return name, purpose, what, str(model.scale), f"{parameters:,}", model.license, f"[card]({cards}/{model.card})"
 
 
 def table(rows: Iterable[Sequence[str]]) -> str:

@@ -9,8 +9,9 @@ import pytest
 
 from paragon_arch.errors import InvalidOptionError
 from paragon_arch.networks.base import structure_only
-from training.config import ModelConfig, Recipe, parse_recipe, read_recipe
+from training.config import ModelConfig, Recipe
 from training.network import find_layout, hyperparameters
+from training.recipe_file import parse_recipe, read_recipe
 
 MINIMAL: dict[str, dict[str, Any]] = {"data": {"synthetic": 1}, "optim": {"steps": 10}, "run": {"out": "x"}}
 

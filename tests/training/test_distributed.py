@@ -12,9 +12,9 @@ import torch
 
 import paragon_arch
 from paragon_arch.errors import InvalidOptionError
-from training.config import read_recipe
 from training.distributed import World, average_over_processes, choose_device
 from training.loop import fit
+from training.recipe_file import read_recipe
 
 RECIPE = """
 [model]

@@ -21,13 +21,13 @@ from training.config import (
     OptimConfig,
     Recipe,
     RunConfig,
-    read_recipe,
 )
 from training.data.pairs import PairSampler, make_sampler
 from training.data.pictures import Store
 from training.export import export
 from training.loop import fit, restore, start
 from training.network import build
+from training.recipe_file import read_recipe
 from training.schedule import learning_rate
 from training.state import resume, save
 from training.trainer import MAX_BAD_STEPS, Trainer

@@ -12,11 +12,12 @@ from torch import Tensor
 
 import paragon_arch
 from paragon_engine.catalog import ShippedModel, shipped_models
-from training.config import DataConfig, read_recipe
+from training.config import DataConfig
 from training.data.imresize import imresize
 from training.data.pairs import PairSampler, make_sampler, to_tensor
 from training.data.pictures import Store
 from training.data.stress import stress_pair, stress_patch
+from training.recipe_file import read_recipe
 from training.scoring.squares import step_ratio
 from training.trainer import Trainer
 
@@ -41,7 +42,7 @@ def test_shipped_models_stay_bounded(shipped: ShippedModel) -> None:
 
 
 def test_the_stream_recipe_starts_bounded(root: Path, tmp_path: Path) -> None:
-    recipe = read_recipe(root / "training" / "recipes" / "2x-stream-fidelity.toml")
+    recipe = read_recipe(root / "training" / "recipes" / "first" / "2x-stream-fidelity.toml")
     data = dataclasses.replace(recipe.data, folder=None, synthetic=4, batch=16)
     recipe = dataclasses.replace(recipe, data=data, run=dataclasses.replace(recipe.run, out=str(tmp_path)))
     run = Trainer(recipe, make_sampler(data, scale=2, seed=1, degrade=recipe.degrade))
