@@ -388,9 +388,9 @@ def test_sound_that_the_container_cannot_hold_is_refused_before_the_work(tmp_pat
         container.mux(sound.encode(None))
     before = set(tmp_path.iterdir())
     with pytest.raises(OutputError, match="--no-audio"):
-        upscale_video(descriptor(), pcm, tmp_path / "b.webm", SHORT)
+        upscale_video(upscaler(), pcm, tmp_path / "b.webm", SHORT)
     assert set(tmp_path.iterdir()) == before
-    upscale_video(descriptor(), pcm, tmp_path / "b.mkv", SHORT)
+    upscale_video(upscaler(), pcm, tmp_path / "b.mkv", SHORT)
     assert packets(tmp_path / "b.mkv", "audio") == packets(pcm, "audio")
 
 
@@ -412,7 +412,7 @@ def late(path: Path, start: int = 90_000 * 3600) -> Path:
 @pytest.mark.parametrize("target", ["b.mp4", "b.mkv"])
 def test_times_of_a_recording_begin_at_zero(tmp_path: Path, target: str) -> None:
     source = late(tmp_path / "a.ts")
-    upscale_video(descriptor(), source, tmp_path / target, SHORT)
+    upscale_video(upscaler(), source, tmp_path / target, SHORT)
     was, now = times(source), times(tmp_path / target)
     sound_was, sound_now = ([time for time, _ in packets(path, "audio")] for path in (source, tmp_path / target))
     offset = min(was[0], sound_was[0])
@@ -443,7 +443,7 @@ def test_a_second_video_is_copied_and_told(tmp_path: Path, caplog: pytest.LogCap
                     packet.stream = streams[1]
                     container.mux(packet)
     with caplog.at_level("WARNING", "paragonsr"):
-        upscale_video(descriptor(), double, tmp_path / "b.mkv", SHORT)
+        upscale_video(upscaler(), double, tmp_path / "b.mkv", SHORT)
     assert "only the first video is enlarged" in caplog.text
     with av.open(str(tmp_path / "b.mkv")) as container:
         assert [stream.codec_context.width for stream in container.streams.video] == [128, 64]
@@ -469,7 +469,7 @@ def test_transparency_that_is_not_kept_is_told_and_not_claimed(
     source = make_video(tmp_path / "a.mkv", 3, codec="ffv1", pix_fmt="yuva420p", sound=False)
     options = VideoSettings(encode=EncodeOptions("h264"))
     with caplog.at_level("WARNING", "paragonsr"):
-        upscale_video(descriptor(), source, tmp_path / "b.mkv", options)
+        upscale_video(upscaler(), source, tmp_path / "b.mkv", options)
     assert probe(source).alpha
     assert "transparency is not kept" in caplog.text
     with av.open(str(tmp_path / "b.mkv")) as container:
@@ -487,7 +487,7 @@ def test_transparency_is_kept_where_the_codec_can(tmp_path: Path, codec: str, ki
             rgba[10:30, 10 + index : 40 + index] = (200, 100, 50, 255)
             container.mux(stream.encode(av.VideoFrame.from_ndarray(rgba, format="rgba").reformat(format=kind)))
         container.mux(stream.encode(None))
-    upscale_video(descriptor(), source, tmp_path / "b.mkv", VideoSettings(encode=EncodeOptions(codec), segment=2))
+    upscale_video(upscaler(), source, tmp_path / "b.mkv", VideoSettings(encode=EncodeOptions(codec), segment=2))
     with av.open(str(tmp_path / "b.mkv")) as container:
         frames = [frame.to_ndarray(format="rgba")[..., 3] for frame in container.decode(video=0)]
     assert len(frames) == 3
@@ -524,7 +524,7 @@ def animation(path: Path, frames: int = 3) -> Path:
 @pytest.mark.parametrize("target", ["b.webp", "b.apng", "b.gif"])
 def test_animations_keep_transparency_and_times(tmp_path: Path, source: str, target: str) -> None:
     given = animation(tmp_path / source)
-    summary = upscale_video(descriptor(), given, tmp_path / target)
+    summary = upscale_video(upscaler(), given, tmp_path / target)
     assert summary.frames == 3
     opened: Any = Image.open(tmp_path / target)
     with opened as image:
@@ -539,7 +539,7 @@ def test_animations_keep_transparency_and_times(tmp_path: Path, source: str, tar
 
 
 def test_animations_become_videos_too_and_videos_no_animations(tmp_path: Path) -> None:
-    upscale_video(descriptor(), animation(tmp_path / "a.gif"), tmp_path / "b.mp4", SHORT)
+    upscale_video(upscaler(), animation(tmp_path / "a.gif"), tmp_path / "b.mp4", SHORT)
     assert len(times(tmp_path / "b.mp4")) == 3
     with pytest.raises(OutputError, match="animations alone"):
-        upscale_video(descriptor(), make_video(tmp_path / "a.mp4", 2), tmp_path / "b.gif")
+        upscale_video(upscaler(), make_video(tmp_path / "a.mp4", 2), tmp_path / "b.gif")
