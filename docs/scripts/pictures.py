@@ -15,6 +15,7 @@ REPOSITORY = {
     "paragon_arch": "opens models: checkpoints, layouts, networks",
 }
 ENGINE = {
+    "paragon_engine": "public names",
     "release": "export, verify, release",
     "video": "videos, frame by frame",
     "jobs": "folders, shards, clusters",
@@ -23,6 +24,10 @@ ENGINE = {
     "doctor": "what a computer can do",
     "model_source": "opens a model for a job",
     "upscale": "one picture, size, alpha",
+    "upscaler": "a model ready to run",
+    "subject": "its network, and what is known of it",
+    "catalog": "the models that ship",
+    "finite": "NaN and infinity",
     "tiling": "exact tiles, memory",
     "backends": "PyTorch, ONNX Runtime, ...",
     "inference": "networks rebuilt for speed",
@@ -43,6 +48,8 @@ ARCH = {
     "model": "a model without spandrel",
     "spandrel_support": "spandrel's Architecture classes",
     "loading": "checkpoint to network",
+    "damage": "what a damaged file lacks",
+    "copying": "private copies of networks",
     "building": "layout and values to network",
     "fusion": "fuses a copy and checks it",
     "inspection": "what was found, as data",

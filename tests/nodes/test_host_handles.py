@@ -59,6 +59,10 @@ def with_handles(model: Any) -> Any:
 
 
 def unfused() -> Any:
+    return paragon_arch.load(build("v1-pixelshuffle").state_dict(), scale=2)
+
+
+def dynamic() -> Any:
     return paragon_arch.load(build("v2-dynamic").state_dict(), scale=2)
 
 
@@ -113,7 +117,7 @@ ALL = (upscale_image, upscale_frames, upscale_video, info)
 CASES = [
     *((node, descriptor) for node in NODES),
     (fuse, unfused),
-    (calibrate, unfused),
+    (calibrate, dynamic),
     *((node, foreign_model) for node in ALL),
 ]
 
@@ -138,7 +142,7 @@ def test_a_node_frees_no_handle_of_the_host(
     assert sorted(FREED) == [*range(count), *range(1000, 1000 + count)]  # each one once: nobody else holds it
 
 
-@pytest.mark.parametrize("make", [descriptor, unfused])
+@pytest.mark.parametrize("make", [descriptor, unfused, dynamic])
 def test_a_private_copy_of_a_network_of_ours_has_tensors_alone(make: Callable[[], Any]) -> None:
     model = with_handles(make())
     copy = private_copy(model.model)

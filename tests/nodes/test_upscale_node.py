@@ -199,7 +199,10 @@ def test_a_picture_with_four_channels_keeps_them() -> None:
     assert gray.shape == (1, 60, 80, 1)
 
 
-def test_the_bar_moves_with_the_tiles_and_shows_finished_pictures(host: Host) -> None:
+def test_the_bar_moves_with_the_tiles_and_shows_finished_pictures(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(progress, "INTERVAL", 3600)
     upscale(descriptor(), pictures(2, height=100, width=100), tile="128")
     upscale(descriptor(), pictures(1, height=200, width=200), tile="128")
     values = [value for value, total, _ in host.shown if total == 1000]
@@ -325,7 +328,9 @@ def test_no_preview_is_computed_that_nobody_sees(host: Host, monkeypatch: pytest
     def forbidden(*_: Any) -> None:
         raise AssertionError("a preview was computed")
 
-    monkeypatch.setattr(progress, "_image", forbidden)
+    monkeypatch.setattr(progress.Preview, "_show", forbidden)
     monkeypatch.setattr(progress, "INTERVAL", 3600)
-    torch_result, _ = upscale(descriptor(), pictures(2, height=140, width=140), tile="128")
-    assert torch_result.shape == (2, 280, 280, 3)
+    result, _ = upscale(descriptor(), pictures(2, height=140, width=140), tile="128")
+    previews = [preview for _, _, preview in host.shown if preview is not None]
+    assert [preview[1].size for preview in previews] == [(280, 280)]  # of the last picture alone
+    assert len(result) == 2
