@@ -164,17 +164,17 @@ def _video_packets(
 ) -> Iterator[_Timed]:
     """Packets of all segments with decoding times that go through."""
     unit, shift = info.time_base, encoding.codec.shift(info.time_base)
-    times = decoding_times([packet.pts for packet in _segment_packets(av, segments, unit, shift)])
-    for packet in _segment_packets(av, segments, unit, shift):
+    times = decoding_times([packet.pts for packet in _segment_packets(segments, unit, shift)])
+    for packet in _segment_packets(segments, unit, shift):
         packet.dts = next(times)
         packet.stream = stream
         yield packet.dts * unit, 0, packet
 
 
-def _segment_packets(av: Any, segments: Sequence[Path], unit: Fraction, shift: int) -> Iterator[Any]:
+def _segment_packets(segments: Sequence[Path], unit: Fraction, shift: int) -> Iterator[Any]:
     """Packets of all segments in decoding order, with the PTS of the input."""
     for path in segments:
-        with av.open(f"file:{path}") as container:
+        with opened(path) as container:
             for packet in container.demux(video=0):
                 if packet.pts is None:  # the end of the stream
                     continue

@@ -26,7 +26,9 @@ AT_ONCE = 10
 
 
 def _many_names() -> bytes:
-    names = {f"{index:05}": {"dtype": "I8", "shape": [1], "data_offsets": [index, index + 1]} for index in range(30_000)}
+    names = {
+        f"{index:05}": {"dtype": "I8", "shape": [1], "data_offsets": [index, index + 1]} for index in range(30_000)
+    }
     return safetensors(names, bytes(30_000))
 
 
