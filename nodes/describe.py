@@ -8,6 +8,7 @@ from spandrel import ImageModelDescriptor
 
 from paragon_arch import Inspection
 from paragon_engine import describe as words
+from paragon_engine.catalog import origin
 
 SEPARATOR = ";\n"
 """Of lines: ComfyUI's Preview Any runs them together."""
@@ -24,6 +25,7 @@ def describe_model(model: ImageModelDescriptor[Any]) -> str:
 
 
 def badge(report: Inspection) -> str:
-    """The three things to see at a glance."""
+    """What to see at a glance: size, scale, state, and whether it is a file of ours as it was shipped."""
     scale = report.values["scale"].value if "scale" in report.values else report.hyperparameters.get("scale")
-    return f"{report.variant or report.layout} · {scale}x · {words.fused_state(report)}"
+    parts = [report.variant or report.layout, f"{scale}x", words.fused_state(report), origin(report.path)]
+    return " · ".join(part for part in parts if part)

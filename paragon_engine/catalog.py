@@ -81,6 +81,22 @@ def shipped_models(folder: Path | None = None) -> list[ShippedModel]:
     return sorted(models, key=lambda model: (not model.default, model.path.name))
 
 
+def origin(path: Path | None) -> str:
+    """Whether a file is a shipped one, by its checksum: "shipped, unmodified", "shipped, but CHANGED", or ""."""
+    try:
+        for model in shipped_models() if path is not None else ():
+            assert path is not None
+            same = path.resolve() == model.path.resolve()
+            if same or path.stat().st_size == model.path.stat().st_size:
+                if hashlib.sha256(path.read_bytes()).hexdigest() == model.sha256:
+                    return "shipped, unmodified"
+                if same:
+                    return "shipped, but CHANGED"
+    except (OSError, CorruptCheckpointError):
+        pass
+    return ""
+
+
 def _entry(folder: Path, name: str, record: dict[str, Any], default: str) -> ShippedModel:
     return ShippedModel(
         path=folder / name,

@@ -8,6 +8,8 @@ from spandrel import ImageModelDescriptor
 
 from paragon_arch import Inspection, ParagonModelDescriptor
 
+from .catalog import origin
+
 
 def describe_report(report: Inspection) -> list[str]:
     """What was recognised: architecture, each value with its source, and what the user should know."""
@@ -15,6 +17,7 @@ def describe_report(report: Inspection) -> list[str]:
         f"{report.name}: {report.generation}, layout {report.layout}, {report.variant or 'custom size'}",
         f"{fused_state(report)}, {report.parameters:,} parameters, {report.dtype}",
         *(f"{name}: {item.value} ({item.source})" for name, item in report.values.items() if item.value is not None),
+        *([f"file: {found}"] if (found := origin(report.path)) else []),
         *(f"note: {problem}" for problem in report.problems),
     ]
 
