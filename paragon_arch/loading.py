@@ -29,7 +29,8 @@ Source = str | os.PathLike[str] | Mapping[str, Any]
 TrackedFlags = Literal["repair", "keep"]
 
 _LARGE = 64 * 2**20
-"""Bytes of weights above which it pays to look at all shapes first."""
+_MANY = 4096
+"""Bytes and number of weights above which it pays to look at all shapes first."""
 _ANY_SCALE = 2
 """Where the shapes do not tell it, they do not depend on it."""
 _PROBE_SCALES = (1, 2, 3, 4, 6, 8)
@@ -104,7 +105,7 @@ def _recognise(state: Mapping[str, Tensor], where: str) -> tuple[Layout, Hyper]:
 
 def _look(state: Mapping[str, Tensor], where: str) -> None:
     """Refuse a large file that is none of ours, or has a wrong tensor, before its weights are read."""
-    if sum(tensor.nbytes for tensor in state.values()) > _LARGE:
+    if len(state) > _MANY or sum(tensor.nbytes for tensor in state.values()) > _LARGE:
         layout, hyper = _recognise(state, where)
         check(layout, {**hyper, **_defaults(layout, hyper), "scale": hyper.get("scale", _ANY_SCALE)}, state, where)
 

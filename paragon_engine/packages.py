@@ -14,6 +14,7 @@ INSTALL = {
     "av": "pip install av",
     "fsspec": "pip install fsspec",
     "matplotlib": "pip install matplotlib",
+    "model_signing": "pip install model-signing",
     "ncnn": "pip install ncnn",
     "onnx": "pip install onnx",
     "onnxruntime": "pip install onnxruntime",

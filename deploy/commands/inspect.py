@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import paragon_arch
 from paragon_arch.errors import ParagonError
+from paragon_engine.catalog import origin
 
 from .. import console
 from ..command import Command, add_overrides, model_file, overrides
@@ -83,7 +84,7 @@ def _record(path: Path, result: Inspection | Exception) -> dict[str, Any]:
         code = exit_code(result)
         problem = {"type": type(result).__name__, "message": console.describe(result, code), "exit_code": int(code)}
         return {"file": str(path), "error": problem}
-    return result.to_json()
+    return result.to_json() | {"origin": origin(result.path)}
 
 
 def block(path: Path, found: Inspection) -> list[str]:
@@ -96,7 +97,7 @@ def block(path: Path, found: Inspection) -> list[str]:
         ("parameters", f"{found.parameters:,}"),
         ("dtype", found.dtype),
         ("receptive field", _radius(found)),
-        ("file", ", ".join(part for part in (found.format, found.wrapper) if part)),
+        ("file", ", ".join(part for part in (found.format, found.wrapper, origin(found.path)) if part)),
         *((("validation", str(found.validation["message"])),) if found.validation else ()),
         *(("problem", problem) for problem in found.problems),
     ]

@@ -37,7 +37,6 @@ ENGINE = {
     "engines": "TensorRT engines, kept",
     "packages": "optional packages",
     "devices": "CPU, GPU",
-    "catalog": "the models that ship",
     "metrics": "PSNR, SSIM",
     "turns": "timing against each other",
     "heap": "freed memory, given back",

@@ -18,10 +18,12 @@ import torch
 from torch import Tensor
 
 from ..errors import CorruptCheckpointError, UnsupportedFormatError
-from .budget import MAX_AXES, checked_count, checked_shape, shown
+from .budget import MAX_AXES, MAX_TENSORS, checked_count, checked_shape, shown
 
 MAX_HEADER = 8 * 2**20
 """Largest header that is read, in bytes."""
+_MAX_CONTAINERS = 8 * MAX_TENSORS
+"""Opening brackets in a header: three for each tensor, and those in texts of the metadata."""
 DTYPES = {
     "F64": torch.float64,
     "F32": torch.float32,
@@ -82,6 +84,8 @@ def _read_header(stream: IO[bytes], size: int) -> tuple[dict[str, Any], int]:
 
 
 def _parse_json(text: bytes) -> dict[str, Any]:
+    if text.count(b"[") + text.count(b"{") > _MAX_CONTAINERS:  # which take far more memory than their text
+        raise CorruptCheckpointError(f"its header has over {_MAX_CONTAINERS:,} lists and objects")
     try:
         header = json.loads(text.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:

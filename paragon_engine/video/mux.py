@@ -328,17 +328,17 @@ def _video_packets(
     """Packets of all segments with decoding times that go through; the time ``first`` becomes 0."""
     unit = info.time_base
     shift = encoding.codec.shift(unit) + first
-    times = decoding_times([packet.pts for packet in _segment_packets(av, segments, unit, shift)])
-    for packet in _segment_packets(av, segments, unit, shift):
+    times = decoding_times([packet.pts for packet in _segment_packets(segments, unit, shift)])
+    for packet in _segment_packets(segments, unit, shift):
         packet.dts = next(times)
         packet.stream = stream
         yield packet.dts * unit, 0, packet
 
 
-def _segment_packets(av: Any, segments: Sequence[Path], unit: Fraction, shift: int) -> Iterator[Any]:
+def _segment_packets(segments: Sequence[Path], unit: Fraction, shift: int) -> Iterator[Any]:
     """Packets of all segments in decoding order, with the PTS of the input."""
     for path in segments:
-        with av.open(f"file:{path}") as container:
+        with opened(path) as container:
             for packet in container.demux(video=0):
                 if packet.pts is None:  # the end of the stream
                     continue
