@@ -45,7 +45,7 @@ def test_the_page_lists_what_we_ask_for(root: Path) -> None:
 
 def test_the_lock_file_names_what_developers_install(root: Path) -> None:
     locked = set(re.findall(r"^([a-z0-9-]+)==", (root / "requirements-dev.lock").read_text("utf-8"), re.MULTILINE))
-    optional = {"transformers", "tensorboard", "ray", "wheel", "ssimulacra2", "ncnn"}  # extras that `dev` leaves out, and a build tool
+    optional = {"transformers", "tensorboard", "ray", "ssimulacra2", "ncnn"}  # extras that `dev` leaves out
     assert {name.lower() for name in direct((root / "pyproject.toml").read_text("utf-8"))} - optional <= locked
 
 
