@@ -199,9 +199,7 @@ def test_a_picture_with_four_channels_keeps_them() -> None:
     assert gray.shape == (1, 60, 80, 1)
 
 
-def test_the_bar_moves_with_the_tiles_and_shows_finished_pictures(
-    host: Host, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_bar_moves_with_the_tiles_and_shows_finished_pictures(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(progress, "INTERVAL", 3600)
     upscale(descriptor(), pictures(2, height=100, width=100), tile="128")
     upscale(descriptor(), pictures(1, height=200, width=200), tile="128")

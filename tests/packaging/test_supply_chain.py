@@ -45,8 +45,7 @@ def test_the_page_lists_what_we_ask_for(root: Path) -> None:
 
 def test_the_lock_file_names_what_developers_install(root: Path) -> None:
     locked = set(re.findall(r"^([a-z0-9-]+)==", (root / "requirements-dev.lock").read_text("utf-8"), re.MULTILINE))
-    # extras that `dev` leaves out, and a build tool
-    optional = {"transformers", "tensorboard", "ray", "model-signing", "ssimulacra2", "ncnn", "wheel"}
+    optional = {"transformers", "tensorboard", "ray", "model-signing", "ssimulacra2", "ncnn"}  # `dev` leaves them out
     assert {name.lower() for name in direct((root / "pyproject.toml").read_text("utf-8"))} - optional <= locked
 
 
