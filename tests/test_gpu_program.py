@@ -144,7 +144,7 @@ def test_every_part_has_cases_for_a_gpu() -> None:
 @pytest.mark.slow
 def test_the_tiny_form_works_on_the_cpu(tmp_path: Path) -> None:
     """Everything but CUDA's own: each part once, nothing fails."""
-    code = program.measure(tmp_path, 900, torch.device("cpu"), tiny=True)
+    code = program.measure(tmp_path, 3000, torch.device("cpu"), tiny=True)
     report = Report.read((tmp_path / "gpu.json").read_text())
     assert {
         f"{item.name}: {item.error or item.values}" for item in report.results if item.outcome in ("failed", "error")

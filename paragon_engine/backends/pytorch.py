@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from paragon_arch.errors import InvalidOptionError
 from paragon_arch.networks.base import SRNetwork
 
+from ..devices import full_precision
 from ..inference import inference_form
 from ..packages import installed
 from .base import DTYPES, Availability, Precision, Runner, check_request
@@ -102,4 +103,5 @@ class ModuleRunner:
     def __call__(self, x: Tensor) -> Tensor:
         """See `Runner`."""
         # a copy is an inference tensor, whatever x is: a compiled form would be compiled anew for the other kind
-        return self.module(x.to(self._device, self._dtype, copy=True)).to(x.device, torch.float32)
+        with full_precision(self._device):
+            return self.module(x.to(self._device, self._dtype, copy=True)).to(x.device, torch.float32)
