@@ -13,11 +13,11 @@ from paragon_arch.errors import OutputError, QualityError
 from paragon_arch.files.atomic import atomic_path
 from paragon_arch.networks.base import SRNetwork
 
+from ..engines import trtexec_commands
 from ..onnx_export import Precision, has_feature_tap, properties, read_graph, usable_opset, with_metadata
 from ..progress import Progress, log
 from . import samples
 from .artefacts import graph_artefact, open_artefact
-from .engine import trtexec_commands
 from .export import ExportOptions, Source, export_fp32, export_half, open_source, prove
 from .facts import PREFIX, date_of, file_name, model_facts, parity_facts, with_prefix
 from .pictures import PictureSet, fit_channels, photographs, picture_files, reduced

@@ -10,11 +10,12 @@ import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
+from paragon_arch.model import size_needs
 from paragon_arch.networks import static_block, v2_dualpath_blocks
 from paragon_arch.networks.static_block import SpatialAttention
 from paragon_arch.networks.v2_atd import CategoryAttention, ParagonSR2ATD
 from paragon_arch.networks.v2_dualpath_blocks import ConvWindowAttention
-from paragon_arch.spandrel_support import ARCHITECTURES, size_requirements
+from paragon_arch.spandrel_support import ARCHITECTURES
 from tests.engine.exact_models import NETWORKS, build
 
 SIZES = ((24, 40), (33, 71), (48, 32))
@@ -41,7 +42,7 @@ def worst(network: nn.Module, function: Callable[[Tensor], Tensor]) -> float:
 @pytest.mark.parametrize("name", [name for name in NETWORKS if name != "v2-ultimate"])  # which takes a minute
 def test_a_trace_of_a_tiny_image_is_right_at_every_size(name: str) -> None:
     network = build(name)
-    side = 3 + size_requirements(network).get_padding(3, 3)[0]  # as chaiNNer chooses it
+    side = 3 + size_needs(network).get_padding(3, 3)[0]  # as chaiNNer chooses it
     assert worst(network, traced(network, side)) < 1e-4
 
 
@@ -92,9 +93,9 @@ def test_a_network_that_averages_over_the_picture_gets_it_as_it_is() -> None:
     """So that the descriptor, the network and its graph agree; others may be padded to whole windows."""
     for name in NETWORKS:
         network = build(name)
-        needs = size_requirements(network)
+        needs = size_needs(network)
         if network.traits.global_statistics:
             assert needs.multiple_of == 1, name
         assert needs.minimum >= network.minimum_size
-    assert {name for name in NETWORKS if size_requirements(build(name)).multiple_of > 1} == {"v2-release-photo"}
+    assert {name for name in NETWORKS if size_needs(build(name)).multiple_of > 1} == {"v2-release-photo"}
     assert len(ARCHITECTURES) > 20

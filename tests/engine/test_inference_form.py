@@ -9,7 +9,6 @@ from typing import get_args
 
 import pytest
 import torch
-from paragon_engine.backends.network import GRAPH_MINIMUM
 from torch import nn
 
 import paragon_arch
@@ -19,6 +18,7 @@ from paragon_arch.fusion import fuse_network
 from paragon_arch.layouts import LAYOUTS
 from paragon_engine.inference import PASSES, InferenceForm, Target, bands, inference_form
 from paragon_engine.inference.modules import MishProduct, SigmoidMish
+from paragon_engine.upscaler import GRAPH_MINIMUM
 from tests.engine.inference_cases import CASES, build, worst_difference
 from tests.golden import NAMES, read
 
