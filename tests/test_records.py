@@ -16,7 +16,7 @@ from paragon_engine.benchmark.report import from_json
 from paragon_engine.release.run import finished
 from paragon_engine.release.settings import read_manifest
 from paragon_engine.release.staging import Staging
-from training.config import read_recipe
+from training.recipe_file import read_recipe
 
 ODD = {
     "deep": "[" * 100_000,
