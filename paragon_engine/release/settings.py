@@ -152,7 +152,7 @@ def _check(table: Mapping[str, Any], where: str) -> None:
     unknown = sorted(set(table) - set(KEYS))
     if unknown:
         raise InvalidOptionError(f"{where}: {unknown[0]!r} is unknown; the keys are {', '.join(KEYS)}")
-    if "checkpoint" not in table:
+    if not table.get("checkpoint"):
         raise InvalidOptionError(f"{where}: the checkpoint is missing")
     for key, value in table.items():
         kind = _TYPES.get(key, str)
