@@ -11,6 +11,7 @@ from spandrel import ImageModelDescriptor
 from paragon_arch.errors import InvalidOptionError, OutputError
 from paragon_engine.video import EncodeOptions, FrameSettings, VideoSettings, probe, upscale_video
 from paragon_engine.video.encode import CODECS
+from paragon_engine.video.job import weights_digest
 
 from . import host
 from .progress import NodeProgress
@@ -87,7 +88,7 @@ class UpscaleVideo(FollowsPrecisionSetting):
                 with ready(upscale_model, frame, sized.tile, precision) as upscaler, interruptible():
                     frames = FrameSettings(sized, feedback=usable_feedback(upscaler, feedback))
                     wanted = VideoSettings(frames, encode, subtitles=False, window=source.window, segment=SEGMENT)
-                    target = target_for(source, wanted, container)
+                    target = target_for(source, wanted, container, weights_digest(upscaler))
                     upscale_video(upscaler, source.path, target, wanted, overwrite=True, progress=NodeProgress())
             except OutputError as error:
                 raise OutputError(_OPTION.sub("", str(error))) from error

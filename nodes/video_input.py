@@ -67,9 +67,9 @@ def as_source(video: host.Video, container: str) -> Generator[Source]:
         yield Source(path, window, str(path))
 
 
-def target_for(source: Source, wanted: object, container: str) -> Path:
-    """The same name for the same work, so that a run goes on where an earlier one was cancelled."""
-    name = hashlib.sha256(f"{source.key}{wanted}".encode()).hexdigest()[:16]
+def target_for(source: Source, wanted: object, container: str, model: str) -> Path:
+    """The same name for the same work of the same model, so that a run goes on where an earlier one was cancelled."""
+    name = hashlib.sha256(f"{source.key}{wanted}{model}".encode("utf-8", "surrogateescape")).hexdigest()[:16]
     return host.temporary_folder() / f"paragonsr_{name}.{container}"
 
 

@@ -318,6 +318,13 @@ def _fingerprint(upscaler: Upscaler, info: VideoInfo, settings: VideoSettings, e
     digest = hashlib.sha256()
     for part in (info.path.resolve(), state.st_size, state.st_mtime_ns, settings.frames, settings.window, encoding):
         digest.update(repr(part).encode())
+    digest.update(weights_digest(upscaler).encode())
+    return digest.hexdigest()
+
+
+def weights_digest(upscaler: Upscaler) -> str:
+    """Equal for two models of the same weights."""
+    digest = hashlib.sha256()
     for parameter in upscaler.subject.network.parameters():
         digest.update(parameter.detach().float().cpu().numpy().tobytes())
     return digest.hexdigest()

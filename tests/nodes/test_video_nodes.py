@@ -174,3 +174,13 @@ def test_a_cancelled_video_goes_on_where_it_was(
     assert "going on after" in caplog.text
     with opened(target) as container:
         assert sum(1 for _ in container.decode(video=0)) == 6
+
+
+def test_two_models_on_one_video_are_two_files(tmp_path: Path) -> None:
+    """The second does not replace what the first gave on."""
+    from nodes.video_input import Source, target_for
+    from paragon_engine.video import Window
+
+    source = Source(tmp_path / "in.mp4", Window(0.0, None), "in.mp4")
+    names = {target_for(source, "settings", "mp4", model).name for model in ("one", "one", "another")}
+    assert len(names) == 2
