@@ -24,6 +24,8 @@ OPTIONS = ("scale", "alpha", "window_size", "use_norm", "attention")
 SCALES = (1, 2, 3, 4, 6, 8, 16)
 """Scales in use in the family; names and hints outside of them are not believed."""
 
+_MAX_WINDOW = 64
+"""Twice the largest window of the family: attention takes the fourth power of it."""
 _NAME_SCALE = re.compile(
     r"(?<![a-z0-9])(\d{1,2})x(?!\d)"  # 2xNano, my_4x-model
     r"|(?<![0-9])(\d{1,2})x(?![a-z0-9])"  # nano2x
@@ -180,7 +182,7 @@ def checked(unknown: Unknown, value: Any, where: str) -> Any:
         return number
     if name in ("scale", "window_size"):
         number = _number(name, value, where)
-        limit = 16 if name == "scale" else 256
+        limit = 16 if name == "scale" else _MAX_WINDOW
         if number != int(number) or not 1 <= number <= limit:
             raise InvalidOptionError(f"{where}: {name}={value} is out of range; it is a whole number from 1 to {limit}")
         return int(number)

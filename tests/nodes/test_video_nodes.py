@@ -176,6 +176,7 @@ def test_a_cancelled_video_goes_on_where_it_was(
         assert sum(1 for _ in container.decode(video=0)) == 6
 
 
+@pytest.mark.usefixtures("host")
 def test_two_models_on_one_video_are_two_files(tmp_path: Path) -> None:
     """The second does not replace what the first gave on."""
     from nodes.video_input import Source, target_for
