@@ -32,7 +32,7 @@ from tests.hostile.hostile_graphs import GRAPHS, write, write_sound
 from tests.hostile.hostile_pickles import PICKLES, Case
 from tests.hostile.hostile_pictures import noise
 from tests.measuring import ROOT
-from training.config import read_recipe
+from training.recipe_file import read_recipe
 
 Seeds = Callable[[Path], Iterator[bytes]]
 """The corpus to start from; the folder is for scratch."""
