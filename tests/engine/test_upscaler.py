@@ -199,8 +199,9 @@ def test_spandrel_is_not_needed_for_a_file(tmp_path: Path) -> None:
 
     path = checkpoint(tmp_path / "2x_model.safetensors")
     code = (
-        "import sys, paragon_engine.subject\n"
-        f"paragon_engine.subject.subject_of({str(path)!r}, {{'alpha': 0.3}})\n"
+        "import sys\n"
+        "from paragon_engine import Upscaler\n"
+        f"Upscaler({str(path)!r}, device='cpu', alpha=0.3)\n"
         "print('spandrel' in sys.modules)"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
