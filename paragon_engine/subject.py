@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 from torch import Tensor, nn
 
-from paragon_arch.api import open_model
+import paragon_arch
 from paragon_arch.copying import private_copy
 from paragon_arch.errors import InvalidOptionError
 from paragon_arch.model import channels_of, size_needs, tiles_itself
@@ -71,7 +71,7 @@ def subject_of(model: Any, overrides: Mapping[str, Any]) -> Subject:
     """
     if model is None or isinstance(model, str | os.PathLike):
         path = find_model(None if model is None else os.fspath(cast("os.PathLike[str]", model)))
-        opened = open_model(path, **overrides)
+        opened = paragon_arch.open_model(path, **overrides)
         kind = f"{opened.report.layout} {opened.report.variant or 'custom'}"
         return _of_family(opened.model, f"{path.name}: {kind}", None)
     if overrides:

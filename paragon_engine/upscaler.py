@@ -20,7 +20,6 @@ from .backends import Precision, Runner, backend
 from .backends.base import DTYPES, check_request
 from .backends.choose import choose
 from .backends.forms import graph_of
-from .backends.graph_file import GraphNetwork
 from .backends.precision import Ladder, PrecisionChoice, half_precisions, rungs
 from .backends.pytorch import ModuleRunner
 from .devices import computing, release_cached, resolve_device
@@ -151,7 +150,7 @@ class Upscaler:
     @property
     def predictable(self) -> bool:
         """What it allocates is known beforehand; a runtime behind an ONNX file does not tell."""
-        return not isinstance(self.subject.network, GraphNetwork)
+        return bool(getattr(self.subject.network, "predictable", True))
 
     def module(self, precision: Precision | None = None) -> nn.Module:
         """The module that PyTorch runs in a precision; None: the present one. With another backend, one like it."""

@@ -280,7 +280,7 @@ def test_an_ambiguous_scale_asks_for_the_option(
     def ambiguous(*_: Any, **__: Any) -> None:
         raise errors.AmbiguousValueError("the file does not say its scale", option="scale", candidates=(2, 4))
 
-    monkeypatch.setattr(paragon_arch, "load", ambiguous)
+    monkeypatch.setattr(paragon_arch, "open_model", ambiguous)
     assert run("upscale", photo, "-o", photo.with_name("out.png"), "--model", model) == ExitCode.OPTION
     error = capsys.readouterr().err
     assert error == "error: the file does not say its scale (give --scale; likeliest first: 2, 4)\n"
@@ -395,7 +395,7 @@ def test_out_of_memory_is_one_clear_line(
     def exhausted(*_: Any, **__: Any) -> None:
         raise MemoryError("out of memory on cpu, even with tiles of 32 pixels")
 
-    monkeypatch.setattr(paragon_arch, "load", exhausted)
+    monkeypatch.setattr(paragon_arch, "open_model", exhausted)
     assert run("upscale", photo, "-o", photo.with_name("o.png"), "--model", model) == ExitCode.UNEXPECTED
     assert capsys.readouterr().err == "error: out of memory on cpu, even with tiles of 32 pixels\n"
 

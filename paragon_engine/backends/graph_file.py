@@ -34,6 +34,9 @@ CPU = torch.device("cpu")
 class GraphNetwork(nn.Module):
     """An ONNX graph in place of a network. Its one parameter, which is empty, is where PyTorch says it is."""
 
+    predictable = False
+    """What a run allocates is known beforehand."""
+
     def __init__(self, run: Runner, scale: int, minimum_size: int = 1) -> None:
         super().__init__()
         self.run, self.scale, self.minimum_size = run, scale, minimum_size
