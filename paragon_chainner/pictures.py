@@ -29,7 +29,8 @@ def from_picture(picture: Picture) -> NDArray[np.float32]:
     """An image for chaiNNer; gray without alpha stays gray."""
     if picture.alpha is None:
         return picture.pixels[..., 0] if picture.is_gray else np.ascontiguousarray(picture.pixels[..., ::-1])
-    return np.dstack((np.broadcast_to(picture.pixels, (*picture.pixels.shape[:2], 3))[..., ::-1], picture.alpha))
+    colours = np.broadcast_to(picture.pixels, (*picture.pixels.shape[:2], 3))[..., ::-1]
+    return np.ascontiguousarray(np.dstack((colours, picture.alpha)))
 
 
 def blended(before: NDArray[np.float32], after: NDArray[np.float32], share: float) -> NDArray[np.float32]:
