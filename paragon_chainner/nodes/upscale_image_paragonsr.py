@@ -128,7 +128,7 @@ def _upscaled(
     if separate and img.ndim == 3 and img.shape[2] == 4:
         colours = _upscaled(context, np.ascontiguousarray(img[..., :3]), model, scale, tiles, False)
         alpha = _upscaled(context, np.ascontiguousarray(img[..., 3]), model, scale, tiles, False)
-        return np.dstack((colours, alpha))
+        return np.ascontiguousarray(np.dstack((colours, alpha)))
     chosen, progress = settings(context), NodeProgress(context)
     options = UpscaleSettings(tile=_tile(tiles), memory_limit=memory_limit(chosen), outscale=scale)
     with progress.watching_modules():

@@ -326,7 +326,8 @@ def upscaled(
 
 def opset(host: Host) -> Any:
     """The default."""
-    return choices(host, "export_onnx", 2)(18)
+    group = host.nodes["export_onnx"]["inputs"][2]
+    return group[0].options["default"].__class__(18)
 
 
 def choices(host: Host, node: str, position: int) -> Any:
