@@ -137,4 +137,8 @@ def node_worker(model: ParagonModelDescriptor, device: torch.device, folder: Pat
         from nodes.working import interruptible
 
         with Upscaler(model, device=device) as upscaler, interruptible():
-            yield lambda pixels: upscale_pixels(upscaler, pixels)
+
+            def work(pixels: Any) -> Any:
+                return upscale_pixels(upscaler, pixels)
+
+            yield work

@@ -104,7 +104,8 @@ def out_of_memory(device: torch.device) -> Values:
     x = smooth(1080, 1920)
     expected = adapter.upscaled(model, x, tile=512)
     torch.cuda.empty_cache()
-    total: int = torch.cuda.get_device_properties(device).total_memory
+    card: Any = torch.cuda.get_device_properties(device)
+    total: int = card.total_memory
     torch.cuda.set_per_process_memory_fraction(min(1.0, (256 << 20) / total), device)
     try:
         found = adapter.upscaled(model, x, tile="auto")

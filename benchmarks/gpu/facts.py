@@ -22,7 +22,8 @@ def facts(device: torch.device) -> dict[str, Any]:
     found["variables"] = {name: os.environ[name] for name in VARIABLES if name in os.environ}
     found["threads"] = torch.get_num_threads()
     if device.type == "cuda":
-        card: Any = torch.cuda.get_device_properties(device)
+        properties: Any = torch.cuda.get_device_properties
+        card: Any = properties(device)
         found["card"] = {
             "name": card.name,
             "capability": f"{card.major}.{card.minor}",

@@ -88,7 +88,8 @@ def video(frames: int, size: tuple[int, int], device: torch.device) -> Values:
 
     with tempfile.TemporaryDirectory() as name:
         source, target = Path(name) / "in.mp4", Path(name) / "out.mp4"
-        with av.open(str(source), "w") as container:
+        opened: Any = av.open(str(source), "w")
+        with opened as container:
             stream: Any = container.add_stream("libx264", rate=24)
             stream.width, stream.height, stream.pix_fmt = size[1], size[0], "yuv420p"
             base = (smooth(*size)[0].permute(1, 2, 0).clamp(0, 1).numpy() * 255).astype(np.uint8)

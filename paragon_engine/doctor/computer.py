@@ -144,7 +144,7 @@ def devices(torch: Any) -> Iterator[Device]:
 
 
 def _free(device: Any) -> int | None:
-    from ..tiling.memory import free_memory
+    from ..tiling.available import free_memory
 
     try:
         return free_memory(device)

@@ -198,7 +198,7 @@ def _trials(facts: Facts) -> Iterator[Finding]:
             what = f"{name} gives a wrong picture: {trial.difference:.2g} off, {trial.limit:g} is allowed"
         if trial.precision != "fp32":
             precise = (trial.device, "fp32") in working
-            yield _note(what, "it falls back to FP32 by itself" if precise else "see the problem in FP32")
+            yield _note(what, "give --precision fp32, which works" if precise else "see the problem in FP32")
         elif trial.device != "cpu":
             yield _problem(what, "update the driver and PyTorch; until then --device cpu")
         elif trial.backend != "torch":

@@ -14,6 +14,7 @@ import torch
 import paragon_arch
 from deploy.cli import main
 from deploy.exit_codes import ExitCode
+from paragon_chainner import startup
 from paragon_engine.backends import BACKENDS
 from paragon_engine.catalog import find_model
 from paragon_engine.doctor import Facts, collect, findings, self_test, trial
@@ -54,7 +55,9 @@ def test_the_expected_output_is_that_of_the_network_as_it_was_trained() -> None:
 
 def test_the_self_test_passes_here() -> None:
     facts = self_test(Facts(devices=(CPU,), backends=(TORCH,)), seconds=600)
-    assert [(item.precision, item.passed) for item in facts.trials] == [("fp32", True), ("fp16", True), ("bf16", True)]
+    assert [item.precision for item in facts.trials] == ["fp32", "fp16", "bf16"]
+    for item in facts.trials:  # PyTorch before 2.3 has no FP16 on a CPU, and says so
+        assert item.passed or (item.precision == "fp16" and "not implemented for 'Half'" in item.error), item
     assert max(item.difference or 0 for item in facts.trials) > 0
 
 
@@ -170,10 +173,8 @@ def test_comfyui_is_found_where_it_is(name: str, tmp_path: Path) -> None:
 
 
 def test_the_hook_of_this_python(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "meta_path", [])
+    monkeypatch.setattr(sys, "meta_path", [item for item in sys.meta_path if type(item).__module__ != startup.__name__])
     assert not hook().active
-    from paragon_chainner import startup
-
     startup.install()
     assert hook().active
 

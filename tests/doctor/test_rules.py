@@ -123,7 +123,7 @@ CASES: dict[str, tuple[dict[str, Any], str, str, str]] = {
         {"trials": (Trial("cuda:0", "torch", "fp32", 0.0, 1e-3), replace(BAD, precision="fp16"))},
         "note",
         "in fp16 gives a wrong picture",
-        "falls back to FP32",
+        "--precision fp32, which works",
     ),
 }
 
