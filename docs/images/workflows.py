@@ -4,6 +4,7 @@
 
 COMFYUI_PATH and COMFYUI_PYTHON name a ComfyUI (`tests/comfyui/install.py` makes one), BROWSER_PATH a Chromium that is
 not found by itself. The photograph in the repository is astronaut.png of scikit-image (NASA, public domain).
+The pictures of examples 2 to 7 that are committed show what the included models make of it, not the graphs.
 """
 
 from __future__ import annotations
