@@ -147,8 +147,8 @@ class Trainer:
             ParagonError: too many in a row.
         """
         if self.bad is not None:
-            in_a_row, skipped = self.bad.tolist()
-            self._count(in_a_row, skipped)
+            counts = self.bad.cpu()
+            self._count(int(counts[0]), int(counts[1]))
         if self.bad_in_a_row >= MAX_BAD_STEPS:
             raise ParagonError(
                 f"training diverged: {MAX_BAD_STEPS} non-finite steps in a row at step {self.step}; "

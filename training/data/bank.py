@@ -50,7 +50,7 @@ class BankSampler:
         log.info("%d pictures, %.0f MiB on %s", len(bank), bank.nbytes / 2**20, device)
         self.bank, self.sizes = bank.to(device), sizes.to(device)
         self.smallest = int(sizes.min())
-        self.cumulative = torch.from_numpy(sampler.cumulative / sampler.cumulative[-1]).float().to(device)
+        self.cumulative = torch.from_numpy(sampler.shares()).float().to(device)
         self.stress = self._stress_pool() if self.config.stress > 0 else None
 
     def _stress_pool(self) -> tuple[Tensor, Tensor]:

@@ -87,9 +87,9 @@ class BatchDegradation:
         return draw.choose(config.jpeg, once, x)
 
     def _jpeg(self, x: Tensor, host: torch.Generator, draw: _Draw) -> Tensor:
-        config, top, left = self.config, 0, 0
-        if config.jpeg_shift and min(x.shape[-2:]) > 2 * BLOCK:
-            top, left = torch.randint(2 * BLOCK, (2,), generator=host).tolist()
+        config, reach = self.config, 2 * BLOCK
+        shift = config.jpeg_shift and min(x.shape[-2:]) > reach
+        top, left = (int(torch.randint(reach, (), generator=host)) if shift else 0 for _ in range(2))
         low, high = config.jpeg_quality
         quality = draw.between((low, high + 1)).floor().clamp(max=high).flatten()
         shifted = F.pad(x, (left, 0, top, 0), mode="reflect")

@@ -30,11 +30,11 @@ def cubic(x: Floats) -> Floats:
 def weights(length: int, target: int, scale: float) -> Floats:
     """``(target, length)``: what each source sample gives to each result."""
     stretch = min(scale, 1.0)
-    centres = (np.arange(target) + 0.5) / scale - 0.5
+    centres = (np.arange(target, dtype=np.float64) + 0.5) / scale - 0.5
     taps = int(np.ceil(SUPPORT / stretch)) + 2
     first = np.floor(centres - SUPPORT / stretch / 2).astype(np.int64)
     indices = first[:, None] + np.arange(taps)[None, :]
-    values = cubic((centres[:, None] - indices) * stretch)
+    values = cubic(np.multiply(centres[:, None] - indices, stretch, dtype=np.float64))
     values /= values.sum(axis=1, keepdims=True)
     folded = indices % (2 * length)  # ... 1 0 | 0 1 2 ... n-1 | n-1 n-2 ...
     folded = np.minimum(folded, 2 * length - 1 - folded)

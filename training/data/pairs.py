@@ -72,7 +72,7 @@ class PairSampler:
             raise ImageError(f"no picture has both sides >= data.patch = {config.patch}")
         if low is not None:
             _check_partners(store, low, scale)
-        self.cumulative = np.cumsum(self._weights())
+        self.cumulative: npt.NDArray[np.float64] = np.cumsum(self._weights())
 
     def batch(self, step: int, *, whole: bool = False) -> tuple[Tensor, Tensor]:
         """Low- and high-resolution batch ``(B, 3, h, w)`` and ``(B, 3, scale*h, scale*w)``, float32 in 0..1.
@@ -110,6 +110,10 @@ class PairSampler:
     def _pick(self, rng: np.random.Generator) -> int:
         place = int(np.searchsorted(self.cumulative, rng.random() * self.cumulative[-1], side="right"))
         return self.usable[min(place, len(self.usable) - 1)]
+
+    def shares(self) -> npt.NDArray[np.float64]:
+        """Sums of the probabilities of the usable pictures up to each of them; the last is 1."""
+        return np.divide(self.cumulative, self.cumulative[-1])
 
     def _weights(self) -> npt.NDArray[np.float64]:
         """How often each usable picture is drawn, relative to the others."""

@@ -39,8 +39,13 @@ def sharp_tiles(image: Pixels) -> list[Pixels]:
 
 def _grid(image: Pixels, side: int) -> list[tuple[int, int]]:
     """Corners of as many tiles as fit without touching, spread evenly."""
-    starts = [np.linspace(0, length - side, length // side).round().astype(int) for length in image.shape[:2]]
-    return [(int(y), int(x)) for y in starts[0] for x in starts[1]]
+    rows, columns = (_starts(length, side) for length in image.shape[:2])
+    return [(y, x) for y in rows for x in columns]
+
+
+def _starts(length: int, side: int) -> list[int]:
+    number = length // side
+    return [round(index * (length - side) / max(1, number - 1)) for index in range(number)]
 
 
 def detail(image: Pixels) -> float:

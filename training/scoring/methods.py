@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -52,7 +52,7 @@ def _spandrel(path: Path, reason: Exception) -> tuple[int, Upscaler]:
         raise CheckpointError(f"{path}: neither of this family ({reason}) nor known to spandrel ({error})") from error
     if not isinstance(found, ImageModelDescriptor) or found.input_channels != 3 or found.output_channels != 3:
         raise CheckpointError(f"{path}: spandrel knows it, but it is not a model from RGB to RGB")
-    descriptor: Any = found.eval()
+    descriptor = cast("Any", found.eval())
 
     def upscale(low: Pixels) -> Pixels:
         with torch.inference_mode():
@@ -80,7 +80,8 @@ def _ncnn(path: Path) -> tuple[int, Upscaler]:
         code, result = extractor.extract(last)
         if code:
             raise CheckpointError(f"{path}: ncnn failed with code {code}")
-        return np.rint(np.array(result).clip(0, 1) * 255).astype(np.uint8).transpose(1, 2, 0)
+        planes = np.array(result, np.float32).clip(0, 1)
+        return np.rint(planes.transpose(1, 2, 0) * 255).astype(np.uint8)
 
     side = 32
     height, width = upscale(np.full((side, side, 3), 128, np.uint8)).shape[:2]

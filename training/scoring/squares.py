@@ -32,7 +32,7 @@ def step_ratio(result: Pixels, scale: int) -> float:
     across = inside = 0.0
     for axis in (0, 1):
         steps = np.abs(np.diff(result.astype(np.float64), axis=axis))
-        border = np.arange(steps.shape[axis]) % scale == scale - 1
+        border: npt.NDArray[np.bool_] = np.arange(steps.shape[axis]) % scale == scale - 1
         across += float(steps.compress(border, axis=axis).mean())
         inside += float(steps.compress(~border, axis=axis).mean())
     return across / inside if inside > 0 else (np.inf if across > 0 else 1.0)
