@@ -259,14 +259,16 @@ def stand_in(module: str, name: str, base: type = object) -> type:
 def test_what_stands_beside_the_weights_is_passed_over_unbuilt(tmp_path: Path) -> None:
     callback = stand_in("pytorch_lightning.callbacks.some", "ModelCheckpoint")
     attributes = stand_in("lightning_fabric.utilities.some", "AttributeDict", dict)
-    config, colour = stand_in("my_trainer.config", "Config"), stand_in("my_trainer.config", "Colour", enum.Enum)
+    config = stand_in("my_trainer.config", "Config")
+    colour = enum.Enum("Colour", "RED", module="my_trainer.config")
+    sys.modules["my_trainer.config"].__dict__["Colour"] = colour
     settings = config()
     settings.__dict__ |= {"path": Path("x"), "when": dt.datetime(2026, 1, 1), "rate": Fraction(1, 3)}
     training: dict[Any, Any] = {
         "state_dict": prefixed("net_g."),
         "callbacks": {callback: {"monitor": "psnr"}},
         "hyper_parameters": attributes(scale=2, config=settings, loss=nn.L1Loss()),
-        "states": {"numpy": np.random.RandomState(0), "deque": deque([1], maxlen=3), "kind": colour},
+        "states": {"numpy": np.random.RandomState(0), "deque": deque([1], maxlen=3), "kind": list(colour)},
         "best": PurePosixPath("best.ckpt"),
     }
     try:
@@ -338,14 +340,16 @@ def test_archives_that_were_packed_again(tmp_path: Path) -> None:
     "kind", [torch.float16, torch.bfloat16, torch.float64, torch.uint8, torch.int64, torch.float32]
 )
 def test_flags_of_any_type(kind: torch.dtype) -> None:
-    net = paragon_arch.load(read_nano())
+    net = paragon_arch.load(read_nano(), scale=2)
     state = net.model.state_dict()
     flags = [key for key, value in state.items() if value.dtype == torch.bool]
     assert flags
     changed = {key: value.to(kind) if key in flags else value for key, value in state.items()}
-    assert_equal(state, paragon_arch.load(changed).model.state_dict())
+    assert_equal(state, paragon_arch.load(changed, scale=2).model.state_dict())
     with pytest.raises(StateMismatchError, match="wrong type"):
-        paragon_arch.load({**changed, flags[0]: torch.tensor(2 if not kind.is_floating_point else 0.5).to(kind)})
+        paragon_arch.load(
+            {**changed, flags[0]: torch.tensor(2 if not kind.is_floating_point else 0.5).to(kind)}, scale=2
+        )
 
 
 def read_nano() -> dict[str, Tensor]:

@@ -105,20 +105,20 @@ def result_names(found: Sequence[tuple[Path, Path]], target: Path, extension: st
     """A relative name for each result, no two of them equal."""
     names = [path.with_suffix(extension or _own_extension(path)) for _, path in found]
     times = Counter(_key(name) for name in names)
-    taken: dict[str, Path] = {}
+    taken: dict[str, tuple[Path, Path]] = {}
     result: list[Path] = []
     for (source, relative), name in zip(found, names, strict=True):
         if times[_key(name)] > 1 and extension is not None:
             name = name.with_name(relative.name + extension)
         first = taken.get(_key(name))
-        if first is not None and first.parent != source.parent and first.name == source.name:
-            raise OutputError(f"{first} and {source} would both become {target / name}: upscale them separately")
+        if first is not None and first[1] == name and first[0].parent != source.parent:
+            raise OutputError(f"{first[0]} and {source} would both become {target / name}: upscale them separately")
         free = name
         for number in count(2):
             if _key(free) not in taken and (free == name or not times[_key(free)]):
                 break
             free = name.with_name(f"{name.stem}-{number}{name.suffix}")
-        taken[_key(free)] = source
+        taken[_key(free)] = source, name
         result.append(free)
     return result
 

@@ -33,6 +33,8 @@ _KNOWN = frozenset(
     + b"acTL fcTL fdAT tRNS tEXt zTXt iTXt".split()
 )
 """Chunks that Pillow has no need of; `tRNS` of a palette excepted."""
+_ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
+"""Left, top, and steps across and down of the passes of an interlaced PNG."""
 _RAW = re.compile(r"Raw profile type (\w+)")
 _APP1_XMP = b"http://ns.adobe.com/xap/1.0/\0"
 
@@ -45,6 +47,7 @@ class Chunks:
     """Per sample in the file, 1 to 16."""
     colour: int = 0
     """Colour type: 0 gray, 2 RGB, 3 palette, 4 gray and alpha, 6 RGBA."""
+    interlaced: bool = False
     frames: int = 1
     """Of an animated PNG."""
     small: dict[bytes, bytes] = field(default_factory=dict[bytes, bytes])
@@ -101,6 +104,7 @@ class _Reader:
                 self.kept.append(head + self._stream.read(length + 4))
                 if kind == b"IHDR" and length == 13:
                     self.chunks.bits, self.chunks.colour = self.kept[-1][16], self.kept[-1][17]
+                    self.chunks.interlaced = bool(self.kept[-1][20])
                 if kind == b"IEND":
                     return
         self.kept.append(head)
@@ -187,6 +191,27 @@ class _Reader:
             chunks.iptc = chunks.iptc or data
         else:
             self._note(f"a raw profile of the kind {kind}")
+
+
+def has_all_rows(png: bytes, found: Chunks, size: tuple[int, int]) -> bool:
+    """Whether the pixels of a PNG go on to its last row; decoders leave black what a short stream lacks."""
+    width, height = size
+    depth = found.bits * {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}[found.colour]
+    passes = _ADAM7 if found.interlaced else ((0, 0, 1, 1),)
+    wanted = 0
+    for left, top, across, down in passes:
+        columns, rows = -(-(width - left) // across), -(-(height - top) // down)
+        if columns > 0 and rows > 0:
+            wanted += rows * (1 + -(-columns * depth // 8))
+    unpacker, at = zlib.decompressobj(), 8
+    while at + 8 <= len(png) and wanted > 0:
+        length, kind = struct.unpack_from(">I4s", png, at)
+        packed = png[at + 8 : at + 8 + length] if kind == b"IDAT" else b""
+        while packed and wanted > 0:
+            wanted -= len(unpacker.decompress(packed, 2**20))
+            packed = unpacker.unconsumed_tail
+        at += 12 + length
+    return wanted <= 0
 
 
 def chunk(kind: bytes, content: bytes) -> bytes:

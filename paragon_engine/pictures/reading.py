@@ -186,13 +186,16 @@ def _samples(opened: _Opened, icc: bytes | None) -> tuple[Pixels, int]:
         return tiff_samples.meaning(values, layout), 16
     if chunks is None:
         return _values(opened.path, _to_rgb(image, icc) if image.mode in _CONVERTED else image)
+    assert opened.pixels is not None
+    opened.pixels.seek(0)
+    data = opened.pixels.read()
     if is_deep(chunks):
-        assert opened.pixels is not None
-        opened.pixels.seek(0)
-        values, bits = read_png16(opened.path, opened.pixels.read(), chunks), 16
+        values, bits = read_png16(opened.path, data, chunks), 16
         check_against(opened.path, values, image)
     else:
         values, bits = _values(opened.path, image)
+    if not values[-1].any() and not png_chunks.has_all_rows(data, chunks, image.size):
+        raise ImageError(f"{opened.path}: damaged: its last rows are missing")
     transparent = transparent_colour(values, chunks, chunks.small.get(b"tRNS", b""))
     return significant(transparent, chunks, chunks.small.get(b"sBIT", b"")), bits
 
