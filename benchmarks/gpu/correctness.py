@@ -30,7 +30,9 @@ def cases(device: torch.device, *, tiny: bool) -> Iterator[Case]:
     references: dict[str, Tensor] = {}
     for name in names:
         for mode, importance in (("fp32", 1), ("fp16", 1), ("bf16", 2), ("tf32", 3)):
-            if mode == "tf32" and device.type != "cuda":
+            traits = networks[name].traits
+            refused = {"tf32": device.type != "cuda", "fp16": not traits.half, "bf16": not traits.bfloat16}
+            if refused.get(mode):  # by the device or the layout
                 continue
             work = partial(one_network, networks[name], name, mode, device, references)
             yield Case(PART, f"{name}, {mode}", work, importance)
