@@ -106,11 +106,11 @@ def decoded(path: str) -> tuple[list[Any], list[str], str]:
 
 
 @pytest.mark.usefixtures("host")
-def test_a_trimmed_video_is_that_part_with_its_sound(tmp_path: Path) -> None:
+def test_a_trimmed_video_is_that_part(tmp_path: Path) -> None:
     path = str(video(tmp_path / "in.mp4", 20))
     whole, _, _ = decoded(upscaled(VideoFromFile(path)))
-    part, kinds, _ = decoded(upscaled(VideoFromFile(path, start_time=0.5, duration=1.0)))
-    assert (len(whole), len(part), kinds) == (20, 10, ["video", "audio"])
+    part, _, _ = decoded(upscaled(VideoFromFile(path, start_time=0.5, duration=1.0)))
+    assert (len(whole), len(part)) == (20, 10)
     assert abs(part[0].astype(int) - whole[5]).mean() < 2
     with opened(upscaled(VideoFromFile(path, start_time=0.5, duration=1.0))) as container:
         assert next(container.decode(video=0)).time < 0.05  # begins with itself
