@@ -7,7 +7,7 @@ copy copies such a handle with its pointer, and both free the same memory.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import MethodType
 from typing import Any, TypeVar, cast
 
@@ -67,7 +67,8 @@ def _rebuilt(network: SRNetwork, tensor: Callable[[Tensor], Tensor]) -> SRNetwor
 
 
 def _structure(network: nn.Module) -> list[tuple[str, type[nn.Module]]]:
-    return [(name, type(module)) for name, module in network.named_modules()]
+    modules = cast("Iterator[tuple[str, nn.Module]]", network.named_modules())  # torch's stubs know half of it
+    return [(name, type(module)) for name, module in modules]
 
 
 class _Copier:
@@ -93,10 +94,13 @@ class _Copier:
             return self._of_tensor(value)
         if isinstance(value, MethodType) and isinstance(value.__self__, nn.Module):
             return MethodType(value.__func__, self.module(value.__self__))
-        if type(value) in (list, tuple, set):
-            return type(value)(self._value(item) for item in value)
-        if type(value) in (dict, OrderedDict):
-            return type(value)((key, self._value(item)) for key, item in value.items())
+        kind: Any = type(value)
+        if kind in (list, tuple, set):
+            items: Any = value
+            return kind(self._value(item) for item in items)
+        if kind in (dict, OrderedDict):
+            pairs: dict[Any, Any] = value
+            return kind((key, self._value(item)) for key, item in pairs.items())
         return value
 
     def _of_tensor(self, original: Tensor) -> Tensor:
