@@ -87,7 +87,7 @@ class _Copier:
                     vars(twin)[name] = self._value(value)
         return self._made[id(original)]
 
-    def _value(self, value: Any) -> Any:
+    def _value(self, value: object) -> Any:
         if isinstance(value, nn.Module):
             return self.module(value)
         if isinstance(value, Tensor):
@@ -96,11 +96,9 @@ class _Copier:
             return MethodType(value.__func__, self.module(value.__self__))
         kind: Any = type(value)
         if kind in (list, tuple, set):
-            items: Any = value
-            return kind(self._value(item) for item in items)
+            return kind(self._value(item) for item in cast("list[Any]", value))
         if kind in (dict, OrderedDict):
-            pairs: dict[Any, Any] = value
-            return kind((key, self._value(item)) for key, item in pairs.items())
+            return kind((key, self._value(item)) for key, item in cast("dict[Any, Any]", value).items())
         return value
 
     def _of_tensor(self, original: Tensor) -> Tensor:
