@@ -7,7 +7,7 @@ copy copies such a handle with its pointer, and both free the same memory.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import MethodType
 from typing import Any, TypeVar, cast
 
@@ -67,7 +67,8 @@ def _rebuilt(network: SRNetwork, tensor: Callable[[Tensor], Tensor]) -> SRNetwor
 
 
 def _structure(network: nn.Module) -> list[tuple[str, type[nn.Module]]]:
-    return [(name, type(module)) for name, module in network.named_modules()]
+    modules = cast("Iterator[tuple[str, nn.Module]]", network.named_modules())  # torch's stubs know half of it
+    return [(name, type(module)) for name, module in modules]
 
 
 class _Copier:
@@ -86,17 +87,18 @@ class _Copier:
                     vars(twin)[name] = self._value(value)
         return self._made[id(original)]
 
-    def _value(self, value: Any) -> Any:
+    def _value(self, value: object) -> Any:
         if isinstance(value, nn.Module):
             return self.module(value)
         if isinstance(value, Tensor):
             return self._of_tensor(value)
         if isinstance(value, MethodType) and isinstance(value.__self__, nn.Module):
             return MethodType(value.__func__, self.module(value.__self__))
-        if type(value) in (list, tuple, set):
-            return type(value)(self._value(item) for item in value)
-        if type(value) in (dict, OrderedDict):
-            return type(value)((key, self._value(item)) for key, item in value.items())
+        kind: Any = type(value)
+        if kind in (list, tuple, set):
+            return kind(self._value(item) for item in cast("list[Any]", value))
+        if kind in (dict, OrderedDict):
+            return kind((key, self._value(item)) for key, item in cast("dict[Any, Any]", value).items())
         return value
 
     def _of_tensor(self, original: Tensor) -> Tensor:

@@ -25,6 +25,7 @@ ENGINE = {
     "model_source": "opens a model for a job",
     "upscale": "one picture, size, alpha",
     "upscaler": "a model ready to run",
+    "describe": "a model as text",
     "subject": "its network, and what is known of it",
     "catalog": "the models that ship",
     "finite": "NaN and infinity",

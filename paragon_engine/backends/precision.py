@@ -56,7 +56,7 @@ def rungs(
     """
     if choice not in ("auto", *ORDER):
         raise InvalidOptionError(f"precision {choice!r} is unknown: choose auto, fp32, fp16 or bf16")
-    held = [p for p in ORDER if p == "fp32" or (p in layout and p in device and p in backend)]
+    held: list[Precision] = [p for p in ORDER if p == "fp32" or (p in layout and p in device and p in backend)]
     if choice == "auto":
         return tuple(held) if prefer_half else ("fp32",)
     if choice not in held:
