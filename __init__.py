@@ -8,9 +8,11 @@ is.
 from __future__ import annotations
 
 import importlib.util
+import logging
 import sys
 from pathlib import Path
 from types import ModuleType
+from urllib.parse import quote
 
 __version__ = "0.1.0"
 
@@ -60,14 +62,29 @@ def _import_libraries() -> ModuleType:
     return arch
 
 
-def _start() -> None:
-    """Make spandrel know our architectures.
+def _is_first(arch: ModuleType) -> bool:
+    """Whether no other copy of the pack has started; what is wrong with this one's place goes to ComfyUI's log."""
+    folder = Path(__file__).resolve().parent
+    first = vars(arch).setdefault("_comfyui_pack", folder)
+    if first != folder:
+        logging.warning("ParagonSR is installed twice: %s is used, %s is not. Remove one of them.", first, folder)
+    elif quote(folder.name) != folder.name:
+        cure = "rename it, to ComfyUI-ParagonSR for example"
+        logging.warning(
+            "ParagonSR: browsers cannot load the pack's pages from a folder called %r: %s", folder.name, cure
+        )
+    return bool(first == folder)
+
+
+def _start() -> bool:
+    """Make spandrel know our architectures; False where another copy of the pack has done so.
 
     Raises:
         ImportError: a package is missing or another version of ours is in the way. ComfyUI logs the message.
     """
     try:
-        _import_libraries().register()
+        arch = _import_libraries()
+        arch.register()
     except ModuleNotFoundError as error:
         if error.name is None or error.name.startswith("paragon_"):  # a file of ours is missing: nothing to pip install
             raise
@@ -75,12 +92,15 @@ def _start() -> None:
             f"ParagonSR needs the package {error.name!r}, which ComfyUI's own requirements install. Run: "
             f"{sys.executable} -m pip install -r {Path(__file__).resolve().parent / 'requirements.txt'}"
         ) from error
+    return _is_first(arch)
 
 
 if __package__ and "folder_paths" in sys.modules:  # ComfyUI imports folder_paths before any custom node
-    _start()
-    from . import nodes
+    if _start():
+        from . import nodes
 
-    NODE_CLASS_MAPPINGS.update(nodes.NODE_CLASS_MAPPINGS)
-    NODE_DISPLAY_NAME_MAPPINGS.update(nodes.NODE_DISPLAY_NAME_MAPPINGS)
-    nodes.start()
+        NODE_CLASS_MAPPINGS.update(nodes.NODE_CLASS_MAPPINGS)
+        NODE_DISPLAY_NAME_MAPPINGS.update(nodes.NODE_DISPLAY_NAME_MAPPINGS)
+        nodes.start()
+    else:
+        WEB_DIRECTORY = None  # pyright: ignore[reportConstantRedefinition]

@@ -14,17 +14,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from spandrel import ImageModelDescriptor
 from torch import Tensor
 
 import paragon_arch
 from docs.scripts.blocks import with_block
 from paragon_arch.files.atomic import atomic_path
 from paragon_arch.layouts import LAYOUTS, Layout
-from paragon_engine.backends.model import with_backend
+from paragon_engine import Upscaler
 from paragon_engine.benchmark.memory import peak_bytes
-from paragon_engine.tiling import memory, upscale_tensor
-from paragon_engine.tiling.plan import can_tile_exactly, streaming_need, worker
+from paragon_engine.tiling import upscale_tensor
+from paragon_engine.tiling.plan import can_tile_exactly, streaming_need, untiled_need
 from paragon_engine.turns import Turns
 
 DOCUMENT = Path(__file__).resolve().parent.parent / "docs" / "tiling.md"
@@ -57,7 +56,7 @@ LARGE: tuple[tuple[str, str, dict[str, Any]], ...] = (
 LARGE_SIZE = 4096
 
 
-def build(layout: Layout, shape: dict[str, Any]) -> ImageModelDescriptor[Any]:
+def build(layout: Layout, shape: dict[str, Any]) -> Upscaler:
     """A x2 model with random weights, run as `paragonsr upscale` runs it."""
     unknown = {item.name: layout.default(item, shape) for item in layout.unknowns}
     hyper = {**unknown, **shape, "scale": 2}
@@ -68,7 +67,7 @@ def build(layout: Layout, shape: dict[str, Any]) -> ImageModelDescriptor[Any]:
     windowed = hyper.get("variant") in ("photo", "pro") or hyper.get("block") == "paragon"
     needed = ("scale", "window_size") if windowed else ("scale",)
     given: dict[str, Any] = {name: hyper[name] for name in needed if name in unknown}
-    return with_backend(paragon_arch.load(state, **given))
+    return Upscaler(paragon_arch.load(state, **given), device="cpu")
 
 
 def find(layout_id: str, variant_name: str | None = None) -> tuple[Layout, dict[str, Any]]:
@@ -78,7 +77,7 @@ def find(layout_id: str, variant_name: str | None = None) -> tuple[Layout, dict[
     return layout, dict(variant.shape)
 
 
-def memory_subjects() -> Iterator[tuple[str, ImageModelDescriptor[Any]]]:
+def memory_subjects() -> Iterator[tuple[str, Upscaler]]:
     """Every layout, two blocks deep."""
     for item in LAYOUTS:
         for changes in PRESETS.get(item.id, ({},)):
@@ -99,7 +98,7 @@ def memory_table(only: str) -> str:
         if only not in name:
             continue
         out = x.nbytes * model.scale**2
-        predicted = [memory.untiled_peak(worker(model.model), x.shape, torch.float32)]
+        predicted = [untiled_need(model, tuple(x.shape)) or 0]
         tiles = [0]
         if can_tile_exactly(model, x):
             need = streaming_need(model, x, MEMORY_TILE)
@@ -110,7 +109,7 @@ def memory_table(only: str) -> str:
     return "\n".join(lines)
 
 
-def measured(model: ImageModelDescriptor[Any], x: Tensor, tile: int) -> int:
+def measured(model: Upscaler, x: Tensor, tile: int) -> int:
     """Bytes at the peak of a run; the second one, because the first also loads libraries and makes kernels."""
     upscale_tensor(model, x[..., :64, :64], tile=0)
     found = peak_bytes(lambda: upscale_tensor(model, x, tile=tile), CPU)
@@ -119,7 +118,7 @@ def measured(model: ImageModelDescriptor[Any], x: Tensor, tile: int) -> int:
     return found
 
 
-def measured_apart(model: ImageModelDescriptor[Any], x: Tensor, tile: int) -> int:
+def measured_apart(model: Upscaler, x: Tensor, tile: int) -> int:
     """`measured` in a process of its own, which has no memory of other runs to use again."""
     answer, question = os.pipe()
     child = os.fork()
@@ -164,7 +163,7 @@ def speed_table(only: str) -> str:
     return "\n".join(lines)
 
 
-def _call(model: ImageModelDescriptor[Any], x: Tensor, tile: int) -> Callable[[], object]:
+def _call(model: Upscaler, x: Tensor, tile: int) -> Callable[[], object]:
     return lambda: upscale_tensor(model, x, tile=tile)
 
 
@@ -188,7 +187,7 @@ def large_table(only: str) -> str:
             continue
         layout, shape = find(layout_id, variant)
         model = build(layout, {**shape, **changes})
-        untiled = memory.untiled_peak(worker(model.model), x.shape, torch.float32)
+        untiled = untiled_need(model, tuple(x.shape)) or 0
         need = streaming_need(model, x, 512)
         predicted, found = need.total + x.nbytes * model.scale**2, measured(model, x, 512)
         gib = [f"{value / 2**30:.2f} GiB" for value in (untiled, predicted, need.maps, found)]

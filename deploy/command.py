@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from paragon_arch.errors import OutputError
@@ -55,15 +56,30 @@ def positive_int(text: str) -> int:
     return value
 
 
+def model_file(name: Path) -> Path:
+    """The file of a model: a path, or the name of a shipped model.
+
+    Raises:
+        CheckpointNotFoundError: neither; the message lists the models that ship.
+    """
+    from paragon_engine.catalog import find_model
+
+    return find_model(str(name))
+
+
 def refuse_checkpoint_output(args: argparse.Namespace) -> None:
     """Refuse, before the work, an ``args.output`` that no checkpoint made from ``args.input`` can be written to.
 
+    ``args.input`` becomes the file of the model that it names.
+
     Raises:
+        CheckpointNotFoundError: there is no such model.
         OutputError: not *.safetensors, or its folder does not exist.
         OutputExistsError: it is the input, or exists without ``args.overwrite``.
     """
     from paragon_engine.upscale import refuse_existing
 
+    args.input = model_file(args.input)
     if args.output.suffix != ".safetensors":
         raise OutputError(f"{args.output}: only .safetensors is written; name the output *.safetensors")
     refuse_existing(args.input, args.output, overwrite=args.overwrite)

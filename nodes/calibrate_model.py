@@ -7,14 +7,13 @@ from typing import Any
 from spandrel import ImageModelDescriptor
 from torch import Tensor
 
-from paragon_arch import ParagonModelDescriptor
+from paragon_arch.spandrel_support import ParagonModelDescriptor, private_model
 from paragon_engine.release.calibrate import Calibration, calibrate
 
 from . import host
 from .describe import SEPARATOR
-from .fuse_model import own_model
 from .progress import NodeProgress
-from .scratch import ordinary_mode, private_copy, scratch_folder, write_pictures
+from .scratch import ordinary_mode, scratch_folder, write_pictures
 from .working import interruptible
 
 
@@ -69,10 +68,10 @@ class CalibrateModel:
             InvalidOptionError: not a model of the family, or one without dynamic kernels.
             ImageError: the pictures are too small.
         """
-        model = own_model(upscale_model)
+        model = private_model(upscale_model)
         with scratch_folder() as folder, ordinary_mode(), interruptible():
             pictures = write_pictures(images, folder)
-            result, report = calibrate(private_copy(model), pictures, limit=crops, progress=NodeProgress())
+            result, report = calibrate(model, pictures, limit=crops, progress=NodeProgress())
         return host.as_upscale_model(result), _described(report)
 
 

@@ -6,12 +6,11 @@ from collections.abc import Mapping
 from html import escape
 from pathlib import Path
 
-import paragon_arch
-from paragon_arch.errors import ParagonError
 from paragon_arch.files.records import printable
 from paragon_engine.describe import describe_report
 
 from . import host
+from .recognition import recognised
 from .texts import text
 
 ROUTE = "/paragonsr/card"
@@ -34,15 +33,14 @@ def page(query: Mapping[str, str]) -> tuple[int, str]:
     except FileNotFoundError:  # a link to a file that is gone is listed all the same
         path = None
     if path is None:
-        return 404, _html(text(language, "card.missing"), [f"{name}: {text(language, 'card.refresh')}"], language)
+        cure = text(language, "card.refresh")
+        return 404, _html(text(language, "card.missing"), [f"{name}: {cure}"], language)
     return 200, _html(name, [_report(path), _card(path.with_suffix(".md"), language)], language)
 
 
 def _report(path: Path) -> str:
-    try:
-        return "\n".join(describe_report(paragon_arch.inspect(path)))
-    except ParagonError as error:
-        return str(error)
+    report = recognised(path)
+    return report if isinstance(report, str) else "\n".join(describe_report(report))
 
 
 def _card(path: Path, language: str) -> str:

@@ -8,9 +8,12 @@ from spandrel import ImageModelDescriptor
 
 from paragon_arch import Inspection
 from paragon_engine import describe as words
+from paragon_engine.catalog import CHANGED, UNMODIFIED, origin
 
 SEPARATOR = ";\n"
 """Of lines: ComfyUI's Preview Any runs them together."""
+ORIGINS = {UNMODIFIED: "shipped", CHANGED: "changed", "": ""}
+"""What `origin` says, for the badge."""
 
 
 def describe(report: Inspection) -> str:
@@ -24,10 +27,12 @@ def describe_model(model: ImageModelDescriptor[Any]) -> str:
 
 
 def badge(report: Inspection) -> dict[str, Any]:
-    """The three things to see at a glance, which the front end puts into the user's language (web/js/badge.js).
+    """What to see at a glance, which the front end puts into the user's language (web/js/badge.js).
 
-    ``state`` is "fused", "unfused" or, for a model in which there is nothing to fuse, "ready".
+    ``state`` is "fused", "unfused" or, for a model in which there is nothing to fuse, "ready". ``origin`` is "shipped"
+    for a file of ours as it was shipped, "changed" for one that is not any more, and "" for all others.
     """
     scale = report.values["scale"].value if "scale" in report.values else report.hyperparameters.get("scale")
     state = "fused" if report.fused else "unfused" if report.fusible else "ready"
-    return {"kind": report.variant or report.layout, "scale": scale, "state": state}
+    kind, known = report.variant or report.layout, ORIGINS[origin(report.path)]
+    return {"kind": kind, "scale": scale, "state": state, "origin": known}

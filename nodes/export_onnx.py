@@ -11,6 +11,7 @@ from torch import Tensor
 import paragon_arch
 from paragon_arch.errors import OutputError
 from paragon_arch.files.atomic import make_folder
+from paragon_arch.spandrel_support import private_model
 from paragon_engine.onnx_export import Precision
 from paragon_engine.release.export import PRECISIONS, Export, ExportOptions, export_checkpoint
 from paragon_engine.release.pictures import photographs
@@ -18,10 +19,9 @@ from paragon_engine.release.pictures import photographs
 from . import host
 from .contained_path import contained_path
 from .describe import SEPARATOR
-from .fuse_model import own_model
 from .onnx_packages import WRITING, require_packages
 from .progress import NodeProgress
-from .scratch import ordinary_mode, private_copy, scratch_folder, write_pictures
+from .scratch import ordinary_mode, scratch_folder, write_pictures
 
 FOLDERS = {"models/onnx": host.graphs_folder, "output": host.output_folder}
 BOTH = "fp32 and fp16"
@@ -67,13 +67,13 @@ class ExportOnnx:
             OutputError: no file passed its verification, or none can be written.
         """
         require_packages(WRITING)
-        model = own_model(upscale_model)
+        model = private_model(upscale_model)
         target = contained_path(FOLDERS[folder](), file_name, suffix=".onnx")
         make_folder(target.parent)
         options = ExportOptions(precisions=_chosen(precision), opset=opset, stem=target.stem)
         with scratch_folder() as scratch, ordinary_mode():
             checkpoint = scratch / f"{target.stem}.safetensors"
-            paragon_arch.save(private_copy(model), checkpoint)
+            paragon_arch.save(model, checkpoint)
             pictures = photographs([] if images is None else write_pictures(images, scratch / "pictures"))
             exports = export_checkpoint(
                 checkpoint, target.parent, options, pictures=pictures, overwrite=overwrite, progress=NodeProgress()

@@ -6,9 +6,8 @@ from typing import Any
 
 from spandrel import ImageModelDescriptor
 
-from paragon_arch import ParagonModelDescriptor
 from paragon_arch.api import fuse_verbosely
-from paragon_arch.errors import InvalidOptionError
+from paragon_arch.spandrel_support import ParagonModelDescriptor, family_model
 
 from . import host
 
@@ -56,18 +55,5 @@ class FuseModel:
             InvalidOptionError: not a model of the family.
             FusionError: kernels were never tracked, or the result failed its check.
         """
-        fused, fusion = fuse_verbosely(own_model(upscale_model), accept_identity=accept_identity)
+        fused, fusion = fuse_verbosely(family_model(upscale_model), accept_identity=accept_identity)
         return host.as_upscale_model(fused), fusion.message
-
-
-def own_model(model: ImageModelDescriptor[Any]) -> ParagonModelDescriptor:
-    """The same model, if it is one of the family.
-
-    Raises:
-        InvalidOptionError: it is not; the message names its architecture.
-    """
-    if not isinstance(model, ParagonModelDescriptor):
-        raise InvalidOptionError(
-            f"this is a model of the architecture {model.architecture.name}; the node takes ParagonSR models only"
-        )
-    return model

@@ -10,6 +10,7 @@ import importlib
 import io
 import sys
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Protocol, TypeVar, cast
 
@@ -61,6 +62,8 @@ class _FolderPaths(Protocol):
 
 class _ModelManagement(Protocol):
     def get_torch_device(self) -> torch.device: ...
+    def should_use_fp16(self, device: torch.device) -> bool: ...
+    def should_use_bf16(self, device: torch.device) -> bool: ...
     def unet_offload_device(self) -> torch.device: ...
     def free_memory(self, memory_required: float, device: torch.device) -> object: ...
     def soft_empty_cache(self) -> None: ...
@@ -153,6 +156,17 @@ def intermediate_dtype() -> torch.dtype:
     return torch.float32 if ask is None else ask()
 
 
+def half_precisions(device: torch.device) -> tuple[str, ...]:
+    """The half precisions that ComfyUI uses on a device: it knows the cards, and --force-fp32 and --force-fp16.
+
+    On the CPU, where it uses none, those that can be asked for.
+    """
+    if device.type == "cpu":
+        return ("fp16", "bf16")
+    asked = {"fp16": _management().should_use_fp16, "bf16": _management().should_use_bf16}
+    return tuple(name for name, ask in asked.items() if ask(device))
+
+
 def make_room(size: int) -> None:
     """Let ComfyUI move other models off its device until ``size`` bytes are free there."""
     _management().free_memory(size, device())
@@ -184,18 +198,36 @@ def video_from_file(path: Path) -> Video:
     return cast(Video, importlib.import_module("comfy_api.input_impl").VideoFromFile(str(path)))
 
 
+_PAGES = ThreadPoolExecutor(1, "paragonsr-pages")
+"""Makes our pages, one after the other: the server needs its own threads for files, and a model takes memory."""
+MAX_WAITING = 32
+"""Requests for our pages that may wait; more are told to come again."""
+
+
 def add_page(route: str, page: Callable[[Mapping[str, str]], tuple[int, str]], content_type: str = "text/html") -> None:
     """Let ComfyUI's web server answer a GET of ``route``: ``page`` turns the query into (status, text).
 
-    Nothing happens where there is no server, as in tools that only import custom nodes.
+    Pages of other sites, which a browser lets ask but not read, are refused: a question costs work. Nothing happens
+    where there is no server, as in tools that only import custom nodes.
     """
     server: Any = getattr(getattr(sys.modules.get("server"), "PromptServer", None), "instance", None)
     if server is None:
         return
     web: Any = importlib.import_module("aiohttp.web")
 
+    waiting = 0
+
     async def answer(request: Any) -> object:
-        status, text = await asyncio.to_thread(page, request.query)
+        nonlocal waiting
+        if request.headers.get("Sec-Fetch-Site") == "cross-site":
+            return web.Response(status=403, text="asked by another site")
+        if waiting >= MAX_WAITING:
+            return web.Response(status=503, text="busy", headers={"Retry-After": "5"})
+        waiting += 1
+        try:
+            status, text = await asyncio.get_running_loop().run_in_executor(_PAGES, page, dict(request.query))
+        finally:
+            waiting -= 1
         return web.Response(status=status, text=text, content_type=content_type)
 
     server.routes.get(route)(answer)

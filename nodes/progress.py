@@ -56,38 +56,62 @@ class NodeProgress(Progress):
 class Preview:
     """A small view of one picture that gets bright where it is done.
 
+    Nothing is computed for a view that is not shown: one is due every `INTERVAL` seconds, and at the end.
+
     Args:
         progress: shows it.
-        size: (width, height) of the result.
-        picture: the input, which is shown dimmed where nothing is done yet.
+        size: (width, height) of the results.
     """
 
-    def __init__(self, progress: NodeProgress, size: tuple[int, int], picture: Picture | None = None) -> None:
+    def __init__(self, progress: NodeProgress, size: tuple[int, int]) -> None:
         self._progress = progress
         self._factor = min(1.0, PREVIEW / max(size))
-        small = max(1, self._to(size[0])), max(1, self._to(size[1]))
-        self._canvas = Image.new("RGB", small) if picture is None else _dimmed(picture).resize(small)
+        self._small = max(1, self._to(size[0])), max(1, self._to(size[1]))
         self._shown = time.monotonic()
+        self._canvas: Image.Image | None = None
+        self._picture: Picture | None = None
+        self._parts: list[tuple[Tensor, int, int]] = []
+
+    def start(self, picture: Picture | None = None) -> None:
+        """Begin with an input, which is shown dimmed where nothing is done yet."""
+        self._canvas, self._picture = None, picture
+        self._parts.clear()
 
     def add(self, part: Tensor, top: int, left: int) -> None:
         """Take in a finished part; see `paragon_engine.tiling.OnPart`."""
-        box = (self._to(left), self._to(top), self._to(left + part.shape[2]), self._to(top + part.shape[1]))
-        small = F.interpolate(part[None].float(), (max(1, box[3] - box[1]), max(1, box[2] - box[0])), mode="area")[0]
-        self._canvas.paste(_image(small.movedim(0, -1).cpu().numpy()), box[:2])
-        if time.monotonic() - self._shown > INTERVAL:
-            self.show()
+        self._parts.append((part, top, left))
+        if self._due():
+            self._show()
 
-    def show(self) -> None:
+    def finish(self, result: Tensor, *, last: bool) -> None:
+        """Show a whole result, (H, W, C), as large as it is: ComfyUI writes the size of the ``last`` picture below."""
+        if not (last or self._due()):
+            return
+        if max(result.shape[:2]) <= LARGEST_JPEG:
+            self._shown = time.monotonic()
+            self._progress.show_picture(_image(result[..., :3].float().numpy()))
+        else:
+            self._show()
+
+    def _due(self) -> bool:
+        return time.monotonic() - self._shown > INTERVAL
+
+    def _show(self) -> None:
         """Send what is done to the node."""
+        if self._canvas is None:
+            self._canvas = Image.new("RGB", self._small)
+            if self._picture is not None:
+                self._canvas = _dimmed(self._picture).resize(self._small)
+        for part, top, left in self._parts:
+            self._paste(self._canvas, part, top, left)
+        self._parts.clear()
         self._shown = time.monotonic()
         self._progress.show_picture(self._canvas.copy())
 
-    def finish(self, result: Tensor) -> None:
-        """Leave the result on the node, (H, W, C), as large as it is: ComfyUI writes the size of the picture below."""
-        if max(result.shape[:2]) <= LARGEST_JPEG:
-            self._progress.show_picture(_image(result[..., :3].float().numpy()))
-        else:
-            self.show()
+    def _paste(self, canvas: Image.Image, part: Tensor, top: int, left: int) -> None:
+        box = (self._to(left), self._to(top), self._to(left + part.shape[2]), self._to(top + part.shape[1]))
+        small = F.interpolate(part[None].float(), (max(1, box[3] - box[1]), max(1, box[2] - box[0])), mode="area")[0]
+        canvas.paste(_image(small.movedim(0, -1).cpu().numpy()), box[:2])
 
     def _to(self, position: int) -> int:
         return round(position * self._factor)

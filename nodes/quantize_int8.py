@@ -8,6 +8,7 @@ from spandrel import ImageModelDescriptor
 from torch import Tensor
 
 from paragon_arch.files.atomic import make_folder
+from paragon_arch.spandrel_support import private_model
 from paragon_engine.quantize import QuantizationOptions, QuantizationReport, quantize
 from paragon_engine.quantize.text import summary
 
@@ -15,10 +16,9 @@ from . import host
 from .contained_path import contained_path
 from .describe import SEPARATOR
 from .export_onnx import FOLDERS
-from .fuse_model import own_model
 from .onnx_packages import WRITING, require_packages
 from .progress import NodeProgress
-from .scratch import ordinary_mode, private_copy, scratch_folder, write_pictures
+from .scratch import ordinary_mode, scratch_folder, write_pictures
 
 
 class QuantizeInt8:
@@ -63,13 +63,13 @@ class QuantizeInt8:
             OutputError: the model cannot be exported.
         """
         require_packages(WRITING)
-        model = own_model(upscale_model)
+        model = private_model(upscale_model)
         path = contained_path(FOLDERS[folder](), file_name, suffix=".onnx")
         make_folder(path.parent)
         choices: dict[str, Any] = {"method": method, "target_db": loss_db, "benchmark": measure_speed}
         with scratch_folder() as scratch, ordinary_mode():
             report = quantize(
-                private_copy(model),
+                model,
                 write_pictures(images, scratch),
                 path,
                 options=QuantizationOptions(overwrite=overwrite, **choices),

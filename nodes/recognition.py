@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Mapping
+from pathlib import Path
 
 import paragon_arch
 from paragon_arch.errors import InvalidOptionError, ParagonError
+from paragon_arch.inspection import Inspection
 
 from . import host
 from .describe import badge, describe
 from .load_model import AUTO, overrides
 
 ROUTE = "/paragonsr/recognised"
+KEPT = 128
+"""Files of which the answer is remembered."""
 
 
 def answer(query: Mapping[str, str]) -> tuple[int, str]:
@@ -29,13 +34,31 @@ def answer(query: Mapping[str, str]) -> tuple[int, str]:
     except InvalidOptionError as error:
         return _wrong(400, "invalid", str(error))
     try:
-        report = paragon_arch.inspect(host.model_path(name), scale=scale, alpha=alpha)
+        path = Path(host.model_path(name))
     except FileNotFoundError:  # a link to a file that is gone is listed all the same
         return _wrong(404, "missing", f"{name}: the file is gone, or is a link to one that is")
-    except ParagonError as error:
-        return _wrong(200, "unusable", str(error))
+    report = recognised(path, scale, alpha)
+    if isinstance(report, str):
+        return _wrong(200, "unusable", report)
     return 200, json.dumps({**badge(report), "details": describe(report)})
 
 
 def _wrong(status: int, state: str, details: str) -> tuple[int, str]:
     return status, json.dumps({"state": state, "details": details})
+
+
+def recognised(path: Path, scale: int | None = None, alpha: float | None = None) -> Inspection | str:
+    """What a file is, or what is wrong with it; read once, until the file changes."""
+    try:
+        stamp = host.stamp(path)
+    except OSError as error:
+        return str(error)
+    return _recognised(path, stamp, scale, alpha)
+
+
+@functools.lru_cache(KEPT)
+def _recognised(path: Path, _stamp: str, scale: int | None, alpha: float | None) -> Inspection | str:
+    try:
+        return paragon_arch.inspect(path, scale=scale, alpha=alpha)
+    except ParagonError as error:
+        return str(error)

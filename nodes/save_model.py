@@ -8,10 +8,10 @@ from spandrel import ImageModelDescriptor
 
 import paragon_arch
 from paragon_arch.files.atomic import make_folder
+from paragon_arch.spandrel_support import family_model
 
 from . import host
 from .contained_path import contained_path
-from .fuse_model import own_model
 
 FOLDERS = {"models/upscale_models": host.models_folder, "output": host.output_folder}
 
@@ -89,7 +89,7 @@ class SaveModel:
             OutputExistsError: the file exists and `overwrite` is off.
             OutputError: it cannot be written.
         """
-        model = own_model(upscale_model)
+        model = family_model(upscale_model)
         path = contained_path(FOLDERS[folder](), file_name, suffix=".safetensors")
         make_folder(path.parent)
         paragon_arch.save(model, path, overwrite=overwrite, hint_tensors=hint_tensors)

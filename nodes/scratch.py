@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import tempfile
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -11,7 +10,6 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from paragon_arch import ParagonModelDescriptor
 from paragon_engine.pictures import Picture, write_image
 
 from . import host
@@ -29,13 +27,6 @@ def ordinary_mode() -> Generator[None]:
     """Outside PyTorch's inference mode, in which ComfyUI runs nodes and which forbids rebuilding a network."""
     with torch.inference_mode(mode=False), torch.enable_grad():
         yield
-
-
-def private_copy(model: ParagonModelDescriptor) -> ParagonModelDescriptor:
-    """A copy on the CPU that may be changed; to be called in `ordinary_mode`."""
-    twin = copy.copy(model)
-    twin._model = copy.deepcopy(model.model).to("cpu", torch.float32)  # pyright: ignore[reportPrivateUsage]
-    return twin
 
 
 def write_pictures(images: Tensor, folder: Path) -> list[Path]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from paragon_engine.backends.precision import PrecisionChoice as Choice
+
 from . import host
-from .working import Choice
 
 PRECISION = "ParagonSR.Precision"
 TILE_MEMORY = "ParagonSR.TileMemory"

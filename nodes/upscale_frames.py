@@ -8,7 +8,9 @@ import torch
 from spandrel import ImageModelDescriptor
 from torch import Tensor
 
+from paragon_engine import Upscaler
 from paragon_engine.colour_match import Match, match_colours
+from paragon_engine.finite import cleaned
 from paragon_engine.progress import log
 from paragon_engine.video import FrameSettings, FrameUpscaler, has_feedback
 
@@ -16,8 +18,8 @@ from . import host
 from .colours import match_widget
 from .progress import NodeProgress, Preview
 from .sizes import Size, limit_widget, resize_widget, size_widgets
-from .upscaling import FollowsPrecisionSetting, make_worker, model_input, speed_widgets, tiles
-from .working import Choice, Model, interruptible
+from .upscaling import FollowsPrecisionSetting, model_input, speed_widgets, tiles
+from .working import Choice, interruptible, ready
 
 
 class UpscaleFrames(FollowsPrecisionSetting):
@@ -58,14 +60,14 @@ class UpscaleFrames(FollowsPrecisionSetting):
 
         Raises:
             InvalidOptionError: a value makes no sense for this model or these frames.
+            NonFiniteError: the model is damaged; the message has the frame's number.
             MemoryError: not even the smallest tile fits.
         """
-        plain = tiles(upscale_model, images, tile)
-        sized = Size(resize, **size).applied(plain, (images.shape[2], images.shape[1]), upscale_model.scale)
-        wanted = FrameSettings(sized, feedback=usable_feedback(upscale_model, feedback))
+        sized = Size(resize, **size).applied(tiles(tile), (images.shape[2], images.shape[1]), upscale_model.scale)
         try:
-            upscaler = FrameUpscaler(make_worker(upscale_model, images, plain.tile, precision).model, wanted)
-            return (_upscaled(upscaler, images, NodeProgress(), colour_match),)
+            with ready(upscale_model, images, sized.tile, precision) as upscaler:
+                wanted = FrameSettings(sized, feedback=usable_feedback(upscaler, feedback))
+                return (_upscaled(FrameUpscaler(upscaler, wanted), images, NodeProgress(), colour_match),)
         finally:
             host.release_memory()
 
@@ -77,19 +79,21 @@ def _upscaled(upscaler: FrameUpscaler, images: Tensor, progress: NodeProgress, m
     progress.start(len(images))
     with interruptible():
         for index, image in enumerate(images):
-            frame = image[None, ..., :3].movedim(-1, 1).detach().cpu().float().clamp(0, 1).contiguous()
+            frame = cleaned(image[None, ..., :3].detach().cpu().float(), f"frame {index + 1}").clamp(0, 1)
+            frame = frame.movedim(-1, 1).contiguous()
             result = match_colours(upscaler(frame, progress=progress.part()), frame, match)[0]
             out[index] = result.movedim(0, -1)
             progress.done = index + 1
             progress.show()
+            preview.start()
             preview.add(result, 0, 0)
-    preview.finish(out[-1])
+    preview.finish(out[-1], last=True)
     return out
 
 
-def usable_feedback(model: Model, feedback: float) -> float:
+def usable_feedback(upscaler: Upscaler, feedback: float) -> float:
     """The feedback's weight, 0 for a model whose layout has none; the console says so."""
-    if feedback and not has_feedback(model):
+    if feedback and not has_feedback(upscaler):
         log.warning("this model's layout has no temporal feedback: each frame is upscaled on its own")
         return 0.0
     return feedback

@@ -14,8 +14,8 @@ from .batch import MaskUse, upscale_batch
 from .colours import match_widget
 from .progress import NodeProgress
 from .sizes import Size, limit_widget, resize_widget, size_widgets
-from .upscaling import FollowsPrecisionSetting, make_worker, model_input, speed_widgets, tiles
-from .working import Choice
+from .upscaling import FollowsPrecisionSetting, model_input, speed_widgets, tiles
+from .working import Choice, ready
 
 
 class UpscaleImage(FollowsPrecisionSetting):
@@ -56,22 +56,15 @@ class UpscaleImage(FollowsPrecisionSetting):
 
         Raises:
             InvalidOptionError: a value makes no sense for this model or picture.
+            NonFiniteError: the model is damaged; the message has the picture's number.
             MemoryError: not even the smallest tile fits.
         """
-        plain = tiles(upscale_model, image, tile)
-        sized = Size(resize, **size).applied(plain, (image.shape[2], image.shape[1]), upscale_model.scale)
+        sized = Size(resize, **size).applied(tiles(tile), (image.shape[2], image.shape[1]), upscale_model.scale)
         try:
-            worker = make_worker(upscale_model, image, plain.tile, precision)
-            return upscale_batch(
-                worker,
-                image,
-                mask,
-                sized,
-                scale=upscale_model.scale,
-                mask_is=mask_is,
-                match=colour_match,
-                progress=NodeProgress(),
-            )
+            with ready(upscale_model, image, sized.tile, precision) as upscaler:
+                return upscale_batch(
+                    upscaler, image, mask, sized, mask_is=mask_is, match=colour_match, progress=NodeProgress()
+                )
         finally:
             host.release_memory()
 

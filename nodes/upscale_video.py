@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import torch
 from spandrel import ImageModelDescriptor
 
-from paragon_arch.errors import InvalidOptionError
+from paragon_arch.errors import InvalidOptionError, OutputError
 from paragon_engine.video import EncodeOptions, FrameSettings, VideoSettings, probe, upscale_video
 from paragon_engine.video.encode import CODECS
 
@@ -15,11 +16,13 @@ from . import host
 from .progress import NodeProgress
 from .sizes import Size, limit_widget, resize_widget, size_widgets
 from .upscale_frames import feedback_widget, usable_feedback
-from .upscaling import FollowsPrecisionSetting, make_worker, model_input, speed_widgets, tiles
+from .upscaling import FollowsPrecisionSetting, model_input, speed_widgets, tiles
 from .video_input import Source, as_source, target_for
-from .working import Choice, interruptible
+from .working import Choice, interruptible, ready
 
 CONTAINERS = ("mp4", "mkv", "mov", "webm")
+_OPTION = re.compile(r", or leave it out \(--[a-z-]+\)")
+"""Advice that only the command line can follow."""
 SEGMENT = 120
 """Frames that a cancelled run loses at most."""
 
@@ -68,6 +71,7 @@ class UpscaleVideo(FollowsPrecisionSetting):
             ImageError: the video cannot be read.
             OutputError: the container cannot hold the video or its sound.
             InvalidOptionError: a value makes no sense for this model or video.
+            NonFiniteError: the model is damaged; the message has the frame's number.
             MemoryError: not even the smallest tile fits.
         """
         if container not in CONTAINERS:  # a link may bring any text
@@ -75,18 +79,18 @@ class UpscaleVideo(FollowsPrecisionSetting):
         with as_source(video, container) as source:
             info = probe(source.path)
             frame = torch.empty(1, info.height, info.width, 3, device="meta")
-            plain = tiles(upscale_model, frame, tile)
-            sized = Size(resize, **size).applied(plain, (info.width, info.height), upscale_model.scale)
-            frames = FrameSettings(sized, feedback=usable_feedback(upscale_model, feedback))
+            sized = Size(resize, **size).applied(tiles(tile), (info.width, info.height), upscale_model.scale)
             encode = EncodeOptions(
                 codec=_codec(codec, source, container), crf=None if quality < 0 else quality, yuv=source.yuv
             )
-            wanted = VideoSettings(frames, encode, subtitles=False, window=source.window, segment=SEGMENT)
-            target = target_for(source, wanted, container)
             try:
-                model = make_worker(upscale_model, frame, plain.tile, precision).model
-                with interruptible():
-                    upscale_video(model, source.path, target, wanted, overwrite=True, progress=NodeProgress())
+                with ready(upscale_model, frame, sized.tile, precision) as upscaler, interruptible():
+                    frames = FrameSettings(sized, feedback=usable_feedback(upscaler, feedback))
+                    wanted = VideoSettings(frames, encode, subtitles=False, window=source.window, segment=SEGMENT)
+                    target = target_for(source, wanted, container)
+                    upscale_video(upscaler, source.path, target, wanted, overwrite=True, progress=NodeProgress())
+            except OutputError as error:
+                raise OutputError(_OPTION.sub("", str(error))) from error
             finally:
                 host.release_memory()
         return (host.video_from_file(target),)

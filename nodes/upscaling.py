@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from torch import Tensor
-
-from paragon_engine.backends.graph_file import GraphNetwork
-from paragon_engine.tiling import AUTO_TILE, TileSize, Tiling, can_tile_exactly, memory_needed
+from paragon_engine.tiling import TileSize
 from paragon_engine.upscale import UpscaleSettings
 
 from . import host, settings
-from .working import Choice, Model, Worker, precisions
+from .working import Choice
 
 TILES = ("auto", "untiled", "128", "192", "256", "384", "512", "768", "1024", "1536", "2048")
 
@@ -23,31 +20,10 @@ class FollowsPrecisionSetting:
         return settings.precision(precision or "auto")
 
 
-def tiles(model: Model, image: Tensor, tile: str) -> UpscaleSettings:
-    """The engine's settings for a widget's tile size: exact tiles where the model is known well enough for them."""
+def tiles(tile: str) -> UpscaleSettings:
+    """The engine's settings for a widget's tile size."""
     side: TileSize = "auto" if tile == "auto" else 0 if tile == "untiled" else int(tile)
-    tiling: Tiling = "exact" if can_tile_exactly(model, _planes(image)) else "overlap"
-    if tile == "auto" and isinstance(model.model, GraphNetwork):
-        side = AUTO_TILE  # a runtime does not tell how much memory it needs, and cannot be cancelled inside a tile
-    return UpscaleSettings(tile=side, tiling=tiling, memory_limit=settings.tile_memory())
-
-
-def make_worker(model: Model, image: Tensor, tile: TileSize, precision: Choice) -> Worker:
-    """A copy of the model on ComfyUI's device, where room is made for it.
-
-    Raises:
-        InvalidOptionError: the model does not hold the precision.
-    """
-    device = host.device()
-    ladder = precisions(model, settings.precision(precision), device)
-    if device.type != "cpu":
-        host.make_room(memory_needed(model, _planes(image), tile))
-    return Worker(model, device, ladder)
-
-
-def _planes(image: Tensor) -> Tensor:
-    """The colours of the first picture, (1, C, H, W)."""
-    return image[:1, ..., :3].movedim(-1, 1)
+    return UpscaleSettings(tile=side, memory_limit=settings.tile_memory())
 
 
 def model_input() -> host.Widgets:
@@ -61,7 +37,7 @@ def model_input() -> host.Widgets:
 
 
 def speed_widgets() -> host.Widgets:
-    """Tile and precision, which `tiles` and `make_worker` take."""
+    """Tile and precision, which `tiles` and `working.ready` take."""
     return {
         "tile": (
             list(TILES),

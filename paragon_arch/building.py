@@ -26,6 +26,21 @@ def build(layout: Layout, hyper: Hyper, state: Mapping[str, Tensor], where: str)
     Raises:
         StateMismatchError: tensors are missing, unexpected, misshapen or of a wrong kind; nothing was allocated.
     """
+    network = check(layout, hyper, state, where)
+    wanted = network.state_dict()
+    network.load_state_dict({key: _copied(state[key], wanted[key]) for key in wanted}, assign=True)
+    return network.eval().requires_grad_(False)
+
+
+def check(layout: Layout, hyper: Hyper, state: Mapping[str, Tensor], where: str) -> SRNetwork:
+    """Hold the names, shapes and kinds of the tensors of ``state``, not their data, against the network of ``hyper``.
+
+    Returns:
+        The network, without memory.
+
+    Raises:
+        StateMismatchError: as `build`.
+    """
     repeats = hyper.get("num_groups", 1) * hyper.get("num_blocks", 1) + hyper.get("hr_blocks", 0)
     if repeats > min(_MAX_REPEATS, len(state) // _TENSORS):
         raise StateMismatchError(
@@ -36,10 +51,8 @@ def build(layout: Layout, hyper: Hyper, state: Mapping[str, Tensor], where: str)
             network = layout.network(**hyper)
     except (ValueError, RuntimeError, ZeroDivisionError, AssertionError) as error:
         raise StateMismatchError(f"{where}: no {layout.id} model has such sizes ({error})") from error
-    expected = network.state_dict()
-    _compare(layout, expected, state, where)
-    network.load_state_dict({key: _copied(state[key], expected[key]) for key in expected}, assign=True)
-    return network.eval().requires_grad_(False)
+    _compare(layout, network.state_dict(), state, where)
+    return network
 
 
 def _copied(tensor: Tensor, wanted: Tensor) -> Tensor:
@@ -48,7 +61,12 @@ def _copied(tensor: Tensor, wanted: Tensor) -> Tensor:
 
 
 def _serves_as(tensor: Tensor, wanted: Tensor) -> bool:
-    """Whether values mean the same in the wanted type: converters make numbers of a whole file half precision."""
+    """Whether values mean the same in the wanted type: converters make numbers of a whole file half precision.
+
+    Values that are not read yet, of a tensor on the meta device, are not in doubt.
+    """
+    if tensor.is_meta and not wanted.is_floating_point():
+        return True
     if wanted.dtype == torch.bool:
         return bool(((tensor == 0) | (tensor == 1)).all())
     if wanted.is_floating_point() or not tensor.is_floating_point():

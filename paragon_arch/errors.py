@@ -6,7 +6,8 @@
     │   ├── UnsupportedFormatError      not a checkpoint format we read (ONNX, TorchScript, ...)
     │   ├── CorruptCheckpointError      truncated, bad header, not what its name says
     │   ├── UnsafeCheckpointError       unpickling it would need more than tensors
-    │   └── InvalidWeightsError         NaN or Inf in the weights
+    │   ├── InvalidWeightsError         NaN or Inf in the weights
+    │   └── NonFiniteError              the weights turn a picture into NaN or Inf
     ├── LayoutError                     the tensors do not form a model we can build
     │   ├── UnknownLayoutError          not a checkpoint of the family
     │   ├── UnsupportedLayoutError      recognised, and refused by name
@@ -61,6 +62,10 @@ class UnsafeCheckpointError(CheckpointError):
 
 class InvalidWeightsError(CheckpointError):
     """A weight is NaN or infinite."""
+
+
+class NonFiniteError(CheckpointError):
+    """A model gives NaN or infinite values in its last precision, too; nothing was written."""
 
 
 class LayoutError(ParagonError):

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass
 
 import torch
 
 from . import tracked
+from .copying import private_copy
 from .errors import FusionError
 from .networks.base import SRNetwork, structure_only
 
@@ -41,7 +41,7 @@ def fuse_network(network: SRNetwork, *, accept_identity: bool = False) -> Fusion
     Raises:
         FusionError: kernels were never tracked, training keys survived, or outputs differ.
     """
-    twin = copy.deepcopy(network)
+    twin = private_copy(network)
     if network.fused:
         return Fusion(twin, False, "the model is fused already; nothing was changed", 0.0)
     if not network.fusible:
@@ -54,6 +54,8 @@ def fuse_network(network: SRNetwork, *, accept_identity: bool = False) -> Fusion
             "kernels; calibrate the model on images first, or accept that (--accept-identity-kernel)"
         )
     twin.fuse_()
+    if not any(parameter.requires_grad for parameter in network.parameters()):
+        twin.requires_grad_(False)  # tracers refuse a new layer that asks for gradients
     before, after = set(state), set(twin.state_dict())
     _check_keys(network, twin)
     worst = _worst_difference(network, twin)
@@ -77,7 +79,7 @@ def _check_keys(network: SRNetwork, twin: SRNetwork) -> None:
 @torch.no_grad()
 def _worst_difference(network: SRNetwork, twin: SRNetwork) -> float:
     """Compare evaluation outputs in FP32 on the CPU on inputs of several sizes; neither network is changed."""
-    first, second = (copy.deepcopy(net).float().cpu().eval() for net in (network, twin))
+    first, second = (private_copy(net, device="cpu", dtype=torch.float32).eval() for net in (network, twin))
     generator = torch.Generator().manual_seed(0)
     channels = first.hyperparameters.get("in_channels", 3)
     worst = 0.0

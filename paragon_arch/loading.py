@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 from torch import Tensor
 
 from . import tracked
-from .building import build
+from .building import build, check
+from .damage import damage
 from .errors import InvalidOptionError, StateMismatchError, UnknownLayoutError
 from .files.budget import shown
 from .files.checkpoint import read_checkpoint
@@ -26,6 +28,11 @@ Source = str | os.PathLike[str] | Mapping[str, Any]
 
 TrackedFlags = Literal["repair", "keep"]
 
+_LARGE = 64 * 2**20
+_MANY = 4096
+"""Bytes and number of weights above which it pays to look at all shapes first."""
+_ANY_SCALE = 2
+"""Where the shapes do not tell it, they do not depend on it."""
 _PROBE_SCALES = (1, 2, 3, 4, 6, 8)
 
 
@@ -59,13 +66,9 @@ def open_checkpoint(
     """
     if tracked_flags not in ("repair", "keep"):
         raise InvalidOptionError(f"tracked={tracked_flags!r} is not one of 'repair', 'keep'")
-    checkpoint = read_checkpoint(source)
-    where = str(checkpoint.path) if checkpoint.path else "the state dict"
-    layout = _identify(checkpoint.state, where)
-    try:
-        hyper = layout.read(State(checkpoint.state))
-    except StateMismatchError as error:
-        raise StateMismatchError(f"{where}: {error}") from error
+    where = "the state dict" if isinstance(source, Mapping) else str(Path(source))
+    checkpoint = read_checkpoint(source, first=lambda state: _look(state, where))
+    layout, hyper = _recognise(checkpoint.state, where)
     state, problems = _repair(checkpoint.state, tracked_flags)
     evidence = Evidence(overrides, checkpoint.hints, checkpoint.path.stem if checkpoint.path else "", where)
     values = resolve(layout, hyper, evidence, _scale_probe(layout, hyper, state, where), guess=on_ambiguous == "guess")
@@ -91,11 +94,34 @@ def open_checkpoint(
     return Opened(network, layout, report)
 
 
+def _recognise(state: Mapping[str, Tensor], where: str) -> tuple[Layout, Hyper]:
+    """The layout, and what the shapes prove."""
+    layout = _identify(state, where)
+    try:
+        return layout, layout.read(State(state))
+    except StateMismatchError as error:
+        raise StateMismatchError(f"{where}: {error}") from error
+
+
+def _look(state: Mapping[str, Tensor], where: str) -> None:
+    """Refuse a large file that is none of ours, or has a wrong tensor, before its weights are read."""
+    if len(state) > _MANY or sum(tensor.nbytes for tensor in state.values()) > _LARGE:
+        layout, hyper = _recognise(state, where)
+        check(layout, {**hyper, **_defaults(layout, hyper), "scale": hyper.get("scale", _ANY_SCALE)}, state, where)
+
+
+def _defaults(layout: Layout, hyper: Hyper) -> Hyper:
+    return {item.name: layout.default(item, hyper) for item in layout.unknowns if item.applies(hyper)}
+
+
 def _identify(state: Mapping[str, Tensor], where: str) -> Layout:
     layout = identify(state)
     if layout is not None:
         return layout
     refuse_munet(state)
+    fault = damage(state)
+    if fault is not None:
+        raise StateMismatchError(f"{where}: {fault}; the file is damaged, get it again")
     raise UnknownLayoutError(
         f"{where}: not a checkpoint of the ParagonSR family; its {len(state)} tensors "
         f"({', '.join(map(shown, sorted(state)[:3]))}, ...) fit none of the layouts in docs/layouts.md"
@@ -120,11 +146,7 @@ def _scale_probe(
     layout: Layout, hyper: Hyper, state: Mapping[str, Tensor], where: str
 ) -> Callable[[], ScaleMeasurement]:
     """A measurement at the layout's default of everything else, to be run only if it is needed."""
-    others = {
-        unknown.name: layout.default(unknown, hyper)
-        for unknown in layout.unknowns
-        if unknown.name != "scale" and unknown.applies(hyper)
-    }
+    others = _defaults(layout, hyper)
 
     def at_scale(scale: int) -> SRNetwork:
         return build(layout, {**hyper, **others, "scale": scale}, state, where)

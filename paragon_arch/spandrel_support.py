@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from spandrel import (
     MAIN_REGISTRY,
     Architecture,
@@ -16,7 +17,8 @@ from spandrel import (
 )
 from torch import Tensor
 
-from .errors import ParagonWarning
+from .copying import private_copy
+from .errors import InvalidOptionError, ParagonWarning
 from .files.checkpoint import unwrap
 from .files.hints import EXTRA_PREFIXES
 from .inspection import Inspection
@@ -69,6 +71,30 @@ class ParagonModelDescriptor(ImageModelDescriptor[SRNetwork]):
             size_requirements=SizeRequirements(needs.minimum, needs.multiple_of),
             tiling=ModelTiling[tiling_advice(network).name],
         )
+
+
+def family_model(model: ImageModelDescriptor[Any]) -> ParagonModelDescriptor:
+    """The same model, if it is one of the family.
+
+    Raises:
+        InvalidOptionError: it is not; the message names its architecture.
+    """
+    if not isinstance(model, ParagonModelDescriptor):
+        raise InvalidOptionError(
+            f"this is a model of the architecture {model.architecture.name}; only ParagonSR models can be used here"
+        )
+    return model
+
+
+def private_model(model: ImageModelDescriptor[Any]) -> ParagonModelDescriptor:
+    """A copy of a model of the family that may be changed: on the CPU, in FP32, without what a host hung on it.
+
+    Raises:
+        InvalidOptionError: it is not one of the family.
+    """
+    own = family_model(model)
+    network = private_copy(own.model, device="cpu", dtype=torch.float32).eval().requires_grad_(False)
+    return ParagonModelDescriptor(Opened(network, own.layout, own.report))
 
 
 def _tags(report: Inspection) -> list[str]:

@@ -8,9 +8,8 @@ from torch import Tensor
 from paragon_arch import ParagonModelDescriptor
 from paragon_arch.errors import InvalidOptionError
 from paragon_arch.networks.dynamic import TrackedTransformer
+from paragon_arch.spandrel_support import private_model
 from paragon_engine.release.calibrate import crops
-
-from .models import copied
 
 CROPS = 16
 """Of an image at most."""
@@ -27,7 +26,7 @@ class Calibrator:
     """
 
     def __init__(self, model: ParagonModelDescriptor) -> None:
-        self._model = copied(model)
+        self._model = private_model(model)
         self._blocks = [
             module
             for module in self._model.model.modules()

@@ -9,12 +9,14 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from paragon_engine.finite import cleaned_pixels
 from paragon_engine.pictures import Picture
 
 
 def to_picture(image: NDArray[np.float32]) -> Picture:
-    """A copy of one of chaiNNer's images."""
-    pixels: NDArray[np.float32] = np.clip(image, 0, 1, dtype=np.float32)  # always a new array
+    """A copy of one of chaiNNer's images, with 0 in place of NaN and infinity."""
+    finite = cleaned_pixels(image.astype(np.float32, copy=False), "the image")
+    pixels: NDArray[np.float32] = np.clip(finite, 0, 1)  # always a new array
     if pixels.ndim == 2:
         pixels = pixels[..., None]
     if pixels.shape[2] == 1:

@@ -90,6 +90,28 @@ def shipped_models(folder: Path | None = None) -> list[ShippedModel]:
     return sorted(models, key=lambda model: (not model.default, model.path.name))
 
 
+UNMODIFIED = "shipped, unmodified"
+"""What `origin` says of a shipped file that has its checksum."""
+CHANGED = "shipped, but CHANGED"
+"""What it says of one that has another."""
+
+
+def origin(path: Path | None) -> str:
+    """Whether a file is a shipped one, by its checksum: `UNMODIFIED`, `CHANGED`, or ""."""
+    try:
+        for model in shipped_models() if path is not None else ():
+            assert path is not None
+            same = path.resolve() == model.path.resolve()
+            if same or path.stat().st_size == model.path.stat().st_size:
+                if hashlib.sha256(path.read_bytes()).hexdigest() == model.sha256:
+                    return UNMODIFIED
+                if same:
+                    return CHANGED
+    except (OSError, CorruptCheckpointError):
+        pass
+    return ""
+
+
 def _entry(folder: Path, name: str, record: dict[str, Any], default: str) -> ShippedModel:
     return ShippedModel(
         path=folder / name,

@@ -9,6 +9,8 @@ from paragon_arch import Inspection
 if TYPE_CHECKING:
     from spandrel import ImageModelDescriptor
 
+from .catalog import origin
+
 
 def describe_report(report: Inspection) -> list[str]:
     """What was recognised: architecture, each value with its source, and what the user should know."""
@@ -16,6 +18,7 @@ def describe_report(report: Inspection) -> list[str]:
         f"{report.name}: {report.generation}, layout {report.layout}, {report.variant or 'custom size'}",
         f"{report.fused_state}, {report.parameters:,} parameters, {report.dtype}",
         *(f"{name}: {item.value} ({item.source})" for name, item in report.values.items() if item.value is not None),
+        *([f"file: {found}"] if (found := origin(report.path)) else []),
         *(f"note: {problem}" for problem in report.problems),
     ]
 

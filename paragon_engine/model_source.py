@@ -1,22 +1,20 @@
-"""Where a model comes from and how it is to run: what a command line says and a worker elsewhere needs."""
+"""A model that has not been loaded yet: what a command line says and a worker elsewhere needs."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import paragon_arch
-
-from .backends.model import PrecisionChoice, with_backend
-from .devices import resolve_device
-from .progress import log
+if TYPE_CHECKING:
+    from .backends.precision import PrecisionChoice
+    from .upscaler import Upscaler
 
 
 @dataclass(frozen=True)
 class ModelSource:
-    """A model that has not been loaded yet."""
+    """The arguments of an `Upscaler`, which can travel to another process."""
 
     path: Path
     """Checkpoint."""
@@ -25,18 +23,16 @@ class ModelSource:
     device: str = "auto"
     """See `devices.resolve_device`."""
     backend: str = "torch"
-    """See `backends.model.with_backend`."""
+    """See `Upscaler`."""
     precision: PrecisionChoice = "auto"
-    """See `backends.model.with_backend`."""
+    """See `Upscaler`."""
 
-    def load(self) -> paragon_arch.FamilyModel:
-        """The model, on the device that was asked for.
+    def load(self) -> Upscaler:
+        """The model, ready to run.
 
         Raises:
-            CheckpointError, LayoutError, OptionError: as `paragon_arch.open_model` and `with_backend`.
+            CheckpointError, LayoutError, OptionError: as `Upscaler`.
         """
-        device = resolve_device(self.device)
-        model = paragon_arch.open_model(self.path, **self.overrides).to(device)
-        kind = f"{model.report.layout} {model.report.variant or 'custom'}"
-        log.info("%s: %s, scale %d, on %s", self.path.name, kind, model.scale, device)
-        return with_backend(model, self.backend, precision=self.precision)
+        from .upscaler import Upscaler
+
+        return Upscaler(self.path, device=self.device, backend=self.backend, precision=self.precision, **self.overrides)

@@ -1,9 +1,11 @@
-"""Optional packages: whether one is there, and the one message for where it is not."""
+"""Optional packages: whether one is there, the one message for where it is not, and where what they make is kept."""
 
 from __future__ import annotations
 
+import os
 from importlib import import_module, metadata
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 from paragon_arch.errors import InvalidOptionError
@@ -12,6 +14,7 @@ INSTALL = {
     "av": "pip install av",
     "fsspec": "pip install fsspec",
     "matplotlib": "pip install matplotlib",
+    "model_signing": "pip install model-signing",
     "ncnn": "pip install ncnn",
     "onnx": "pip install onnx",
     "onnxruntime": "pip install onnxruntime",
@@ -53,3 +56,12 @@ def require(module: str, purpose: str) -> Any:
     except ImportError as error:
         state = f"cannot be loaded ({error})" if installed(package) else "is not installed"
         raise InvalidOptionError(f"{purpose} needs the package {package}, which {state}: {INSTALL[package]}") from error
+
+
+def cache_folder() -> Path:
+    """Where things are kept that can be made again: PARAGONSR_CACHE, else in the user's cache folder of the system."""
+    given = os.environ.get("PARAGONSR_CACHE")
+    if given:
+        return Path(given)
+    folder = os.environ.get("LOCALAPPDATA") if os.name == "nt" else os.environ.get("XDG_CACHE_HOME")
+    return (Path(folder) if folder else Path.home() / ".cache") / "paragonsr"

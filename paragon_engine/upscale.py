@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from paragon_arch.errors import InvalidOptionError, OutputError, OutputExistsError
-from paragon_arch.model import ImageModel as ImageModelDescriptor
+from paragon_arch.errors import InvalidOptionError, NonFiniteError, OutputError, OutputExistsError
 
+from .finite import cleaned_pixels
 from .heap import HEAP
 from .pictures import (
     MAX_PIXELS,
@@ -31,6 +32,7 @@ from .pictures.icc import described
 from .pictures.resample import applications, resized, wanted_size
 from .progress import Progress
 from .tiling import OnPart, TileSize, Tiling, upscale_tensor
+from .upscaler import Upscaler
 
 MAX_OUTSCALE = 64.0
 """Largest output factor; beyond it a typing error is likelier than a wish."""
@@ -46,7 +48,7 @@ class UpscaleSettings:
 
     tile: TileSize = "auto"
     """See `paragon_engine.tiling.upscale_tensor`."""
-    tiling: Tiling = "exact"
+    tiling: Tiling | None = None
     """See `paragon_engine.tiling.upscale_tensor`."""
     overlap: int | None = None
     """See `paragon_engine.tiling.upscale_tensor`."""
@@ -100,62 +102,67 @@ class UpscaleSettings:
 
 
 def upscale_picture(
-    model: ImageModelDescriptor[Any],
+    upscaler: Upscaler,
     picture: Picture,
     settings: UpscaleSettings | None = None,
     *,
     progress: Progress | None = None,
     on_part: OnPart | None = None,
+    name: str = "the picture",
 ) -> Picture:
     """Upscale a picture with an RGB or one-channel model.
 
     Grayscale stays grayscale. Alpha goes through the same network as a gray image, so that its edges are as sharp as
     the colours', then within the range of its neighbourhood: opaque stays 1, empty stays 0. Colours of another profile
-    than sRGB are converted for the network and back.
+    than sRGB are converted for the network and back. NaN and infinity in the picture are replaced by 0, with a warning.
 
     Args:
-        model: on the device that does the work.
+        upscaler: the model.
         picture: not changed.
         settings: None for the defaults.
         progress: advanced by tiles; may cancel.
         on_part: called for finished parts of the colours' first application; see `OnPart`.
+        name: of the picture, for messages.
 
     Raises:
         InvalidOptionError: a setting makes no sense, or the model takes neither one nor three channels.
+        NonFiniteError: the result is NaN or infinite in the last precision, too; the message has the picture's name.
         MemoryError: not even the smallest tile fits.
         CancelledError: progress was cancelled.
     """
     try:
-        return _upscaled(model, picture, settings or UpscaleSettings(), progress or Progress(), on_part)
+        with naming(name):
+            source = _cleaned(picture, name)
+            return _upscaled(upscaler, source, settings or UpscaleSettings(), progress or Progress(), on_part)
     finally:
         HEAP.release()
 
 
 def _upscaled(
-    model: ImageModelDescriptor[Any],
+    upscaler: Upscaler,
     picture: Picture,
     settings: UpscaleSettings,
     progress: Progress,
     on_part: OnPart | None,
 ) -> Picture:
     """The work of `upscale_picture`."""
-    size = settings.output_size(picture.size, model.scale)
-    count = settings.applications(picture.size, size, model.scale)
+    size = settings.output_size(picture.size, upscaler.scale)
+    count = settings.applications(picture.size, size, upscaler.scale)
     alpha = None if picture.alpha is None else _to_tensor(picture.alpha[..., None])
     varies = alpha is not None and bool(alpha.amin() < alpha.amax())
     progress.start(2 if varies else 1)
-    pixels = _colours(model, picture, alpha, size, count, settings, progress.part(), on_part)
+    pixels = _colours(upscaler, picture, alpha, size, count, settings, progress.part(), on_part)
     if alpha is None:
         return replace(picture, pixels=pixels)
     if not varies:
         flat = np.full(pixels.shape[:2], float(alpha.amin()), dtype=np.float32)
         return replace(picture, pixels=pixels, alpha=flat)
-    upscaled = _repeated(model, alpha, count, settings, progress.part(), limit=True)
+    upscaled = _repeated(upscaler, alpha, count, settings, progress.part(), limit=True)
     return replace(picture, pixels=pixels, alpha=_to_size(upscaled, size)[..., 0])
 
 
 def _colours(
-    model: ImageModelDescriptor[Any],
+    upscaler: Upscaler,
     picture: Picture,
     alpha: Tensor | None,
     size: tuple[int, int],
@@ -170,7 +177,7 @@ def _colours(
     if alpha is not None:
         colour = bleed(colour, alpha)
     inside = colour if conversion is None else colour.clamp(0, 1)
-    pixels = _to_size(_repeated(model, inside, count, settings, progress, on_part=on_part), size)
+    pixels = _to_size(_repeated(upscaler, inside, count, settings, progress, on_part=on_part), size)
     if conversion is None:
         return pixels
     beyond = colour - inside  # what sRGB cannot show goes round the network
@@ -180,7 +187,7 @@ def _colours(
 
 
 def upscale_planes(
-    model: ImageModelDescriptor[Any],
+    upscaler: Upscaler,
     x: Tensor,
     size: tuple[int, int],
     settings: UpscaleSettings,
@@ -191,7 +198,7 @@ def upscale_planes(
     """Upscale a tensor to a size, as `upscale_picture` does with colours.
 
     Args:
-        model: on the device that does the work.
+        upscaler: the model.
         x: ``(1, C, H, W)`` in 0..1, C = 1 or 3.
         size: (width, height) of the result.
         settings: tiles, and whether to repeat.
@@ -199,13 +206,13 @@ def upscale_planes(
         first: result of the first application, where the caller has made it.
 
     Returns:
-        ``(1, C, height, width)`` float32 in 0..1, on the device of ``x``; NaN stays NaN.
+        ``(1, C, height, width)`` float32 in 0..1, on the device of ``x``.
 
     Raises:
-        InvalidOptionError, MemoryError, CancelledError: as `upscale_picture`.
+        InvalidOptionError, NonFiniteError, MemoryError, CancelledError: as `upscale_picture`.
     """
-    count = settings.applications((x.shape[3], x.shape[2]), size, model.scale)
-    y = _repeated(model, x, count, settings, progress or Progress(), first=first)
+    count = settings.applications((x.shape[3], x.shape[2]), size, upscaler.scale)
+    y = _repeated(upscaler, x, count, settings, progress or Progress(), first=first)
     if (y.shape[3], y.shape[2]) == size:
         return y
     planes = _to_tensor(np.ascontiguousarray(resized(_to_array(y.cpu()), size).clip(0, 1)))
@@ -213,7 +220,7 @@ def upscale_planes(
 
 
 def _repeated(
-    model: ImageModelDescriptor[Any],
+    upscaler: Upscaler,
     x: Tensor,
     count: int,
     settings: UpscaleSettings,
@@ -224,19 +231,19 @@ def _repeated(
     on_part: OnPart | None = None,
 ) -> Tensor:
     """Apply the model several times; ``limit`` keeps each result within its input's neighbourhood (alpha)."""
-    shares = [float(model.scale) ** (2 * index) for index in range(count)]
+    shares = [float(upscaler.scale) ** (2 * index) for index in range(count)]
     progress.start(sum(shares))
     for share in shares:
-        y = _run(model, x, settings, progress.part(share), on_part) if first is None else first
+        y = _run(upscaler, x, settings, progress.part(share), on_part) if first is None else first
         first, on_part = None, None
-        x = within_neighbourhood(y, x, model.scale) if limit else y
+        x = within_neighbourhood(y, x, upscaler.scale) if limit else y
     return x
 
 
 def upscale_file(
-    model: ImageModelDescriptor[Any],
-    source: Path,
-    target: Path,
+    upscaler: Upscaler,
+    source: Path | str,
+    target: Path | str,
     settings: UpscaleSettings | None = None,
     *,
     options: WriteOptions | None = None,
@@ -249,15 +256,16 @@ def upscale_file(
         ImageError: the input cannot be read.
         OutputExistsError: the output exists and ``overwrite`` is False, or it is the input.
         OutputError: the output cannot be written or cannot hold the picture.
-        InvalidOptionError, MemoryError, CancelledError: as `upscale_picture`.
+        InvalidOptionError, NonFiniteError, MemoryError, CancelledError: as `upscale_picture`.
     """
+    source, target = Path(source), Path(target)
     settings = settings or UpscaleSettings()
     refuse_existing(source, target, overwrite=overwrite)
     picture = read_image(source, max_pixels=settings.max_pixels)
     # before the work, not after it
-    check_output(target, settings.output_size(picture.size, model.scale), alpha=has_transparency(picture))
+    check_output(target, settings.output_size(picture.size, upscaler.scale), alpha=has_transparency(picture))
     picture = prepared(picture, target, options)
-    result = upscale_picture(model, picture, settings, progress=progress)
+    result = upscale_picture(upscaler, picture, settings, progress=progress, name=str(source))
     write_image(result, target, options, overwrite=overwrite)
 
 
@@ -281,7 +289,7 @@ def refuse_existing(source: Path | None, target: Path, *, overwrite: bool) -> No
 
 
 def _run(
-    model: ImageModelDescriptor[Any],
+    upscaler: Upscaler,
     x: Tensor,
     settings: UpscaleSettings,
     progress: Progress,
@@ -289,17 +297,15 @@ def _run(
 ) -> Tensor:
     """Upscale (1, C, H, W) with C = 1 or 3 by a model of 1 or 3 channels; the result has C channels too."""
     channels = x.shape[1]
-    if model.input_channels not in (1, 3) or model.output_channels != model.input_channels:
-        raise InvalidOptionError(
-            f"the model turns {model.input_channels} channels into {model.output_channels}; "
-            "pictures need a model of one or three"
-        )
-    if model.input_channels > channels:
-        x = x.expand(-1, model.input_channels, -1, -1)
-    elif model.input_channels < channels:
+    taken, made = upscaler.channels
+    if taken not in (1, 3) or made != taken:
+        raise InvalidOptionError(f"the model turns {taken} channels into {made}; pictures need a model of one or three")
+    if taken > channels:
+        x = x.expand(-1, taken, -1, -1)
+    elif taken < channels:
         x = x.transpose(0, 1)  # each channel is a picture of its own
     y = upscale_tensor(
-        model,
+        upscaler,
         x,
         tile=settings.tile,
         tiling=settings.tiling,
@@ -308,9 +314,24 @@ def _run(
         memory_limit=settings.memory_limit,
         on_part=on_part,
     )
-    if model.input_channels > channels:
+    if taken > channels:
         return y.mean(dim=1, keepdim=True)
-    return y.transpose(0, 1) if model.input_channels < channels else y
+    return y.transpose(0, 1) if taken < channels else y
+
+
+@contextmanager
+def naming(name: str) -> Generator[None, None, None]:
+    """What is not finite inside is so in a picture or frame of this name."""
+    try:
+        yield
+    except NonFiniteError as error:
+        raise NonFiniteError(f"{name}: {error}") from error
+
+
+def _cleaned(picture: Picture, name: str) -> Picture:
+    """A picture without NaN and infinity."""
+    alpha = None if picture.alpha is None else cleaned_pixels(picture.alpha, f"{name}, transparency")
+    return replace(picture, pixels=cleaned_pixels(picture.pixels, name), alpha=alpha)
 
 
 def _to_tensor(pixels: Pixels) -> Tensor:
@@ -327,4 +348,4 @@ def _to_size(x: Tensor, size: tuple[int, int]) -> Pixels:
     pixels = _to_array(x)
     if (pixels.shape[1], pixels.shape[0]) != size:
         pixels = resized(pixels, size).clip(0, 1)
-    return np.ascontiguousarray(pixels)
+    return pixels

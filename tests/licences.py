@@ -40,6 +40,7 @@ LOCK_HEAD = """\
 # Without hashes, because PyTorch's wheels differ by system and GPU; its CUDA packages are pinned by PyTorch itself.
 """
 STATED_ELSEWHERE = {
+    "sigstore-models": "MIT",
     "cuda-toolkit": "NVIDIA Proprietary",  # no code, only a list of the packages above
 }
 """Packages whose metadata name no licence."""

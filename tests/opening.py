@@ -28,6 +28,27 @@ def _load(path: Path) -> None:
     paragon_arch.load(path)
 
 
+def _page(path: Path) -> None:
+    """By both pages of ComfyUI's server; an answer that says what is wrong is raised as such."""
+    from nodes import card, host, recognition
+
+    host.model_names, host.model_path = lambda: [path.name], lambda _: str(path)
+    for page in (card.page, recognition.answer):
+        status, text = page({"model": path.name})
+        assert status == 200, text
+    if "cannot be used" in text:
+        raise ParagonError(text)
+
+
+def _spandrel(path: Path) -> None:
+    import spandrel
+
+    from paragon_arch.spandrel_support import register
+
+    register()
+    spandrel.ModelLoader().load_from_file(path)
+
+
 def _image(path: Path) -> None:
     read_image(path, max_pixels=24_000_000)
 
@@ -41,7 +62,14 @@ def _graph(path: Path) -> None:
     open_graph(path)
 
 
-OPENERS: dict[str, Callable[[Path], None]] = {"checkpoint": _load, "image": _image, "video": _video, "graph": _graph}
+OPENERS: dict[str, Callable[[Path], None]] = {
+    "checkpoint": _load,
+    "page": _page,
+    "spandrel": _spandrel,
+    "image": _image,
+    "video": _video,
+    "graph": _graph,
+}
 
 
 def opened(path: Path, opener: Callable[[Path], None]) -> Outcome:

@@ -199,7 +199,7 @@ class TestHeldFiles:
         assert not no_waiting
 
     def test_a_release_folder_waits_too(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        staging, attempts, rename = Staging(tmp_path / "out", "key"), count(), Path.rename
+        staging, attempts, rename = Staging(tmp_path / "out", "key", "file"), count(), Path.rename
         staging.open()
         (staging.folder / "file").write_bytes(b"x")
 

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import argparse
-from collections import OrderedDict
+import datetime as dt
+import enum
+import sys
+import types
+import zipfile
+from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping
-from pathlib import Path
+from fractions import Fraction
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -15,15 +21,18 @@ from safetensors.torch import load as library_load
 from safetensors.torch import save as library_save
 from torch import Tensor, nn
 
+import paragon_arch
 from paragon_arch.errors import (
     CorruptCheckpointError,
     InvalidOptionError,
     InvalidWeightsError,
     OutputError,
     OutputExistsError,
+    StateMismatchError,
     UnsupportedFormatError,
 )
 from paragon_arch.files.checkpoint import read_checkpoint, unwrap, write_checkpoint
+from paragon_arch.layouts import LAYOUTS
 
 HINTS = {"scale": 2, "alpha": 0.3, "window_size": 16, "use_norm": False, "attention": "global"}
 DTYPES = [
@@ -232,6 +241,121 @@ def test_odd_tensors_in_a_mapping(tensor: Tensor, error: type[Exception]) -> Non
 def test_finite_check_can_be_left_out() -> None:
     state = read_checkpoint({"w": torch.tensor([float("nan")])}, check_finite=False).state
     assert state["w"].isnan().all()
+
+
+# --- checkpoints of other trainers
+
+
+def stand_in(module: str, name: str, base: type = object) -> type:
+    """A class as if a package had it that is not installed."""
+    parts = module.split(".")
+    for count in range(1, len(parts) + 1):
+        sys.modules.setdefault(".".join(parts[:count]), types.ModuleType(".".join(parts[:count])))
+    made = type(name, (base,), {"__module__": module})
+    setattr(sys.modules[module], name, made)
+    return made
+
+
+def test_what_stands_beside_the_weights_is_passed_over_unbuilt(tmp_path: Path) -> None:
+    callback = stand_in("pytorch_lightning.callbacks.some", "ModelCheckpoint")
+    attributes = stand_in("lightning_fabric.utilities.some", "AttributeDict", dict)
+    config, colour = stand_in("my_trainer.config", "Config"), stand_in("my_trainer.config", "Colour", enum.Enum)
+    settings = config()
+    settings.__dict__ |= {"path": Path("x"), "when": dt.datetime(2026, 1, 1), "rate": Fraction(1, 3)}
+    training: dict[Any, Any] = {
+        "state_dict": prefixed("net_g."),
+        "callbacks": {callback: {"monitor": "psnr"}},
+        "hyper_parameters": attributes(scale=2, config=settings, loss=nn.L1Loss()),
+        "states": {"numpy": np.random.RandomState(0), "deque": deque([1], maxlen=3), "kind": colour},
+        "best": PurePosixPath("best.ckpt"),
+    }
+    try:
+        path = saved(training, tmp_path / "last.ckpt")
+    finally:
+        for name in [
+            name for name in sys.modules if name.startswith(("pytorch_lightning", "lightning_f", "my_trainer"))
+        ]:
+            del sys.modules[name]
+    checkpoint = read_checkpoint(path)
+    assert_equal(BARE, checkpoint.state)
+    assert checkpoint.wrapper == "state_dict.net_g"
+
+
+@pytest.mark.parametrize("module", ["pathlib", "pathlib._local"])
+def test_paths_of_any_python(module: str, tmp_path: Path) -> None:
+    path = saved({"params": BARE, "where": PurePosixPath("a/b")}, tmp_path / "m.pth")
+    with zipfile.ZipFile(path) as archive:
+        entries = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in entries.items():
+            archive.writestr(name, data.replace(b"cpathlib\n", f"c{module}\n".encode()))
+    assert_equal(BARE, read_checkpoint(path).state)
+
+
+MIXED: list[tuple[dict[str, Tensor], str]] = [
+    ({**prefixed("net_g."), "net_d.conv.weight": WEIGHT, "cri_perceptual.vgg.0.weight": WEIGHT}, "net_g"),
+    ({**{k: v * 5 for k, v in prefixed("net_g.").items()}, **prefixed("net_g_ema.")}, "net_g_ema"),
+    (
+        {**{k: v * 5 for k, v in prefixed("online_model.").items()}, **prefixed("ema_model."), "step": WEIGHT},
+        "ema_model",
+    ),
+    ({**prefixed("generator."), "discriminator.weight": WEIGHT}, "generator"),
+]
+
+
+@pytest.mark.parametrize(("mapping", "wrapper"), MIXED)
+def test_the_generator_among_other_networks(mapping: dict[str, Tensor], wrapper: str, tmp_path: Path) -> None:
+    for source in (mapping, saved({"state_dict": mapping}, tmp_path / "m.ckpt")):
+        checkpoint = read_checkpoint(source)
+        assert_equal(BARE, checkpoint.state)
+        assert checkpoint.wrapper.endswith(wrapper)
+
+
+@pytest.mark.parametrize("name", ["netG_ema", "g_ema", "generator_ema", "model_ema", "ema_model", "ema_state_dict",
+                                  "state_dict_ema", "averaged_model", "ema"])  # fmt: skip
+def test_averaged_weights_under_their_common_names(name: str) -> None:
+    checkpoint = read_checkpoint({"params": {"conv.weight": WEIGHT * 5}, name: BARE})
+    assert_equal(BARE, checkpoint.state)
+    assert checkpoint.wrapper == name
+
+
+def test_archives_that_were_packed_again(tmp_path: Path) -> None:
+    path = saved({"params": BARE}, tmp_path / "m.pth")
+    with zipfile.ZipFile(path) as archive:
+        entries = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in entries.items():
+            archive.writestr(name, data)
+    assert_equal(BARE, read_checkpoint(path).state)
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("read me.txt", "x")
+        archive.writestr("folder/2xModel.safetensors", "x" * 100)
+    with pytest.raises(UnsupportedFormatError, match=r"with folder/2xModel\.safetensors in it: unpack it"):
+        read_checkpoint(path)
+
+
+@pytest.mark.parametrize(
+    "kind", [torch.float16, torch.bfloat16, torch.float64, torch.uint8, torch.int64, torch.float32]
+)
+def test_flags_of_any_type(kind: torch.dtype) -> None:
+    net = paragon_arch.load(read_nano())
+    state = net.model.state_dict()
+    flags = [key for key, value in state.items() if value.dtype == torch.bool]
+    assert flags
+    changed = {key: value.to(kind) if key in flags else value for key, value in state.items()}
+    assert_equal(state, paragon_arch.load(changed).model.state_dict())
+    with pytest.raises(StateMismatchError, match="wrong type"):
+        paragon_arch.load({**changed, flags[0]: torch.tensor(2 if not kind.is_floating_point else 0.5).to(kind)})
+
+
+def read_nano() -> dict[str, Tensor]:
+    """A network with flags."""
+    layout = next(layout for layout in LAYOUTS if layout.id == "v2-magic")
+    variant = layout.variants[0]
+    options: dict[str, Any] = {"scale": 2, **{item.name: layout.default(item, variant.shape) for item in layout.unknowns
+                                              if item.applies(variant.shape)}, **variant.shape}  # fmt: skip
+    torch.manual_seed(0)
+    return layout.network(**{**options, "scale": 2}).state_dict()
 
 
 # --- hints

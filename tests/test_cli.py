@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +63,53 @@ def test_the_program_reports_errors_in_one_line(photo: Path) -> None:
     result = program("upscale", photo, "-o", photo.with_name("out.png"), "--model", "no_such_model")
     assert result.returncode == ExitCode.CHECKPOINT
     assert re.fullmatch(r"error: .*no_such_model.*\n", result.stderr)
+
+
+@pytest.mark.parametrize("place", ["out.png", "out/"])
+def test_a_damaged_model_writes_no_picture(
+    place: str, tmp_path: Path, photo: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Weights that are finite, and whose results are not: never a black picture."""
+    weights = {key: tensor * 1e30 if tensor.is_floating_point() else tensor for key, tensor in state().items()}
+    save_file(weights, tmp_path / "2x_bad.safetensors")
+    (tmp_path / "in").mkdir()
+    source = photo if place == "out.png" else photo.rename(tmp_path / "in/photo.png").parent
+    expected = ExitCode.CHECKPOINT if place == "out.png" else ExitCode.PARTIAL
+    model = tmp_path / "2x_bad.safetensors"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", paragon_arch.ParagonWarning)
+        assert run("upscale", source, "-o", tmp_path / place, "--model", model, "--alpha", "0.3", "-q") == expected
+    assert "photo.png: the model gives NaN or infinity even in fp32" in capsys.readouterr().err
+    assert not [path for path in tmp_path.rglob("*.png") if path.name != "photo.png"]
+    assert not (tmp_path / "out.png").exists()
+
+
+def test_shipped_models_have_names_wherever_a_model_is_asked_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name, out = shipped_models()[0].path.stem, tmp_path / "out.safetensors"
+    assert run("inspect", name) == ExitCode.OK
+    assert "v2-release" in capsys.readouterr().out
+    assert run("release", name, "-o", tmp_path / "release", "--dry-run") == ExitCode.OK
+    assert run("fuse", name, "-o", out, "-q") == ExitCode.OK
+    for arguments in (
+        ("inspect", "x"),
+        ("fuse", "x", "-o", out, "--overwrite"),
+        ("calibrate", "x", tmp_path, "-o", out, "--overwrite"),
+        ("export", "x", "-o", tmp_path),
+        ("release", "x", "-o", tmp_path / "release"),
+        ("verify", out, "--against", "x"),
+        ("verify", "x", "--against", name),
+        ("compare", "x", name),
+        ("compare", name, "x"),
+        ("quantize", "x", "--calibration", tmp_path, "-o", tmp_path / "q.onnx"),
+        ("benchmark", "x"),
+        ("upscale", "a.png", "-o", "b.png", "--model", "x"),
+    ):
+        Image.new("RGB", (16, 16)).save(tmp_path / "a.png")
+        given = [tmp_path / part if part in ("a.png", "b.png") else part for part in arguments]
+        assert run(*given) == ExitCode.CHECKPOINT, arguments
+        assert f"no model of this name ships (those that do: {name}" in capsys.readouterr().err, arguments
 
 
 def test_debugging_shows_where_an_error_comes_from(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -383,3 +431,43 @@ def test_a_damaged_catalogue_is_one_error(tmp_path: Path, text: str) -> None:
     (tmp_path / "catalog.json").write_text(text, encoding="utf-8")
     with pytest.raises(errors.CorruptCheckpointError, match=r"catalog\.json"):
         shipped_models(tmp_path)
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "ascii", "cp932"])
+def test_standard_output_never_raises(encoding: str, tmp_path: Path) -> None:
+    name = checkpoint(tmp_path / "2x_\u30a2\u00e9\u0416.safetensors")
+    environment = {**os.environ, "PYTHONIOENCODING": encoding}
+    command = [sys.executable, "-m", "deploy", "inspect", str(name)]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
+    shown = done.stdout.decode(encoding)
+    assert name.name in shown or "\\u" in shown
+
+
+def test_a_program_without_a_console_writes_nothing(monkeypatch: pytest.MonkeyPatch, model: Path) -> None:
+    for name in ("stdout", "stderr"):
+        monkeypatch.setattr(sys, name, None)
+    assert run("inspect", model, "-q") == 0
+
+
+@pytest.mark.parametrize("output", ["new/", "new", "new/deeper/"])
+def test_one_picture_into_a_new_folder(model: Path, photo: Path, output: str) -> None:
+    target = f"{photo.parent}/{output}"
+    assert run("upscale", photo, "-o", target, "--model", model, "--format", "jpg") == 0
+    assert [path.name for path in Path(target).iterdir()] == ["photo.jpg"]
+
+
+def test_no_folder_is_made_for_nothing(model: Path, tmp_path: Path) -> None:
+    (tmp_path / "bad.png").write_bytes(b"no picture")
+    assert run("upscale", tmp_path / "bad.png", "-o", f"{tmp_path}/new/", "--model", model) == 6
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_report_may_hold_any_name(model: Path, photo: Path, tmp_path: Path) -> None:
+    odd = tmp_path / os.fsdecode(b"odd\xff.png")
+    try:
+        odd.write_bytes(photo.read_bytes())
+    except OSError:
+        pytest.skip("this file system has no such names")
+    assert run("upscale", odd, "-o", tmp_path / "out", "--model", model, "--report", tmp_path / "r.html") == 0
+    assert "odd" in (tmp_path / "r.html").read_text(encoding="utf-8")

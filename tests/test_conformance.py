@@ -15,7 +15,7 @@ from paragon_arch.errors import ImageError
 from paragon_engine.pictures import Picture, image_size, read_image, write_image
 from paragon_engine.pictures.colour import conversion_of
 from paragon_engine.upscale import upscale_picture
-from tests.engine_models import descriptor
+from tests.engine_models import upscaler
 
 pytestmark = pytest.mark.slow
 pytest.importorskip("av", reason="16-bit colour needs PyAV: pip install av")
@@ -97,7 +97,7 @@ def test_stamps_keep_their_transparency(stamps: Path, tmp_path: Path) -> None:
         found += 1
         part = Picture(picture.pixels[:96, :96], picture.alpha[:96, :96], picture.info)
         assert part.alpha is not None
-        result = upscale_picture(descriptor(), part)
+        result = upscale_picture(upscaler(), part)
         assert result.alpha is not None
         for value in (0.0, 1.0):
             same = _eroded(part.alpha == value)

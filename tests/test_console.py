@@ -35,7 +35,11 @@ def shown(stream: io.StringIO) -> str:
 
 def windows(monkeypatch: pytest.MonkeyPatch, *, takes_codes: bool) -> None:
     monkeypatch.setattr(progress, "os", SimpleNamespace(name="nt", environ=os.environ))
-    monkeypatch.setattr(progress, "_enable_escape_codes", lambda _stream: takes_codes)
+
+    def enable(_stream: object) -> bool:
+        return takes_codes
+
+    monkeypatch.setattr(progress, "_enable_escape_codes", enable)
 
 
 def test_a_terminal_gets_the_escape_code() -> None:

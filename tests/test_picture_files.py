@@ -23,7 +23,8 @@ from paragon_engine.pictures import (
 )
 from paragon_engine.pictures.colour import conversion_of
 from paragon_engine.upscale import UpscaleSettings, upscale_picture
-from tests.engine_models import descriptor
+from paragon_engine.upscaler import Upscaler
+from tests.engine_models import descriptor, upscaler
 
 RNG = np.random.default_rng(0)
 XMP = (
@@ -84,7 +85,7 @@ def test_a_ramp_of_sixteen_bits_goes_through_the_network_as_one(tmp_path: Path) 
     ramp = np.linspace(0, 1, 512, dtype=np.float32)
     pixels = np.repeat(np.repeat(ramp[None, :, None], 16, axis=0), 3, axis=2)
     write_image(Picture(pixels, info=PictureInfo(bits=16)), tmp_path / "ramp.png")
-    result = upscale_picture(descriptor(), read_image(tmp_path / "ramp.png"))
+    result = upscale_picture(upscaler(), read_image(tmp_path / "ramp.png"))
     write_image(result, tmp_path / "out.png")
     back = read_image(tmp_path / "out.png")
     assert back.info.bits == 16
@@ -212,7 +213,7 @@ def test_colours_beyond_srgb_survive_the_network(gamma: float, primaries: str) -
     model.model.state_dict()["detail_gain"].zero_()  # leaves the network's resampler, which keeps flat areas
     for colour in ((1, 0, 0), (0, 1, 0), (0, 0, 1), (0.5, 0.5, 0.5)):
         flat = np.ones((24, 24, 3), np.float32) * np.array(colour, np.float32)
-        result = upscale_picture(model, Picture(flat, info=info)).pixels
+        result = upscale_picture(Upscaler(model), Picture(flat, info=info)).pixels
         assert np.abs(result[8:-8, 8:-8] - np.array(colour, np.float32)).max() < 2e-3
 
 
@@ -249,7 +250,7 @@ def test_srgb_and_unknown_profiles_are_left_alone() -> None:
 )
 def test_sizes(settings: UpscaleSettings, size: tuple[int, int]) -> None:
     source = Picture(RNG.random((20, 30, 3), dtype=np.float32))
-    assert upscale_picture(descriptor(), source, settings).size == size
+    assert upscale_picture(upscaler(), source, settings).size == size
 
 
 @pytest.mark.parametrize(("factor", "times"), [(1, 1), (2, 1), (2.05, 1), (3, 2), (4, 2), (5, 3)])

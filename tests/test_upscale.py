@@ -11,12 +11,14 @@ import torch
 from PIL import Image
 
 from paragon_arch.errors import CancelledError, ImageError, InvalidOptionError, OutputError, OutputExistsError
+from paragon_engine import Upscaler
 from paragon_engine.jobs import FolderOptions, FolderSummary, plan, upscale_files
 from paragon_engine.pictures import Picture, Pixels, read_image, write_image
 from paragon_engine.pictures.alpha import bleed, within_neighbourhood
 from paragon_engine.progress import Progress, TerminalProgress, duration
 from paragon_engine.upscale import UpscaleSettings, upscale_file, upscale_picture
-from tests.engine_models import descriptor
+from tests.devices import DEVICE
+from tests.engine_models import descriptor, upscaler
 
 RNG = np.random.default_rng(0)
 
@@ -34,7 +36,7 @@ def disc(size: int = 48) -> Pixels:
 @pytest.mark.parametrize("scale", [1, 2, 3])
 @pytest.mark.parametrize("channels", [1, 3])
 def test_size_and_channels(scale: int, channels: int) -> None:
-    result = upscale_picture(descriptor(scale=scale), picture(channels=channels))
+    result = upscale_picture(upscaler(scale=scale), picture(channels=channels))
     assert result.size == (28 * scale, 20 * scale)
     assert result.is_gray == (channels == 1)
     assert result.pixels.dtype == np.float32
@@ -43,35 +45,37 @@ def test_size_and_channels(scale: int, channels: int) -> None:
 
 def test_rgb_equals_the_plain_network() -> None:
     model, source = descriptor(), picture()
-    expected = model(torch.from_numpy(source.pixels).permute(2, 0, 1)[None])[0].permute(1, 2, 0).numpy()
-    assert np.array_equal(upscale_picture(model, source).pixels, expected)
+    expected = (
+        model(torch.from_numpy(source.pixels).permute(2, 0, 1)[None].to(DEVICE))[0].cpu().permute(1, 2, 0).numpy()
+    )
+    assert np.abs(upscale_picture(Upscaler(model), source).pixels - expected).max() < 1e-6
 
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_a_one_channel_model_serves_every_picture(channels: int) -> None:
     model, source = descriptor(in_channels=1), picture(channels=channels)
-    result = upscale_picture(model, source)
+    result = upscale_picture(Upscaler(model), source)
     assert result.pixels.shape == (40, 56, channels)
-    last = model(torch.from_numpy(source.pixels[..., -1])[None, None])[0, 0].numpy()
+    last = model(torch.from_numpy(source.pixels[..., -1])[None, None].to(DEVICE))[0, 0].cpu().numpy()
     assert np.abs(result.pixels[..., -1] - last).max() < 1e-6
 
 
 def test_a_four_channel_model_is_refused() -> None:
     with pytest.raises(InvalidOptionError, match="4 channels"):
-        upscale_picture(descriptor(in_channels=4), picture())
+        upscale_picture(upscaler(in_channels=4), picture())
 
 
 @pytest.mark.parametrize("outscale", [0.5, 1, 1.5, 2, 3.7])
 def test_any_output_factor(outscale: float) -> None:
     flat = Picture(np.full((20, 30, 3), 0.25, np.float32))
-    result = upscale_picture(descriptor(), flat, UpscaleSettings(outscale=outscale))
+    result = upscale_picture(upscaler(), flat, UpscaleSettings(outscale=outscale))
     assert result.size == (round(30 * outscale), round(20 * outscale))
 
 
 def test_resizing_after_the_model_is_antialiased() -> None:
     """A pattern at the output's Nyquist limit must become gray, not beats."""
     checks = np.indices((64, 64)).sum(0)[..., None] % 2
-    model = descriptor(scale=1, alpha=0.0)
+    model = upscaler(scale=1, alpha=0.0)
     result = upscale_picture(model, Picture(checks.astype(np.float32)), UpscaleSettings(outscale=0.3))
     assert result.pixels[3:-3, 3:-3].std() < 0.05
 
@@ -79,13 +83,13 @@ def test_resizing_after_the_model_is_antialiased() -> None:
 @pytest.mark.parametrize("outscale", [0, -1, 65, float("nan")])
 def test_senseless_factors_are_refused(outscale: float) -> None:
     with pytest.raises(InvalidOptionError, match="outscale"):
-        upscale_picture(descriptor(), picture(), UpscaleSettings(outscale=outscale))
+        upscale_picture(upscaler(), picture(), UpscaleSettings(outscale=outscale))
 
 
 @pytest.mark.parametrize("value", [0.0, 0.5, 1.0])
 def test_uniform_alpha_stays_exactly_what_it_is(value: float) -> None:
     source = picture(24, 24)
-    result = upscale_picture(descriptor(), Picture(source.pixels, np.full((24, 24), value, np.float32)))
+    result = upscale_picture(upscaler(), Picture(source.pixels, np.full((24, 24), value, np.float32)))
     assert result.alpha is not None
     assert result.alpha.shape == (48, 48)
     assert np.all(result.alpha == np.float32(value))
@@ -93,7 +97,7 @@ def test_uniform_alpha_stays_exactly_what_it_is(value: float) -> None:
 
 def test_opaque_stays_opaque_and_empty_stays_empty_around_an_edge() -> None:
     alpha = disc()
-    result = upscale_picture(descriptor(), Picture(np.full((48, 48, 3), 0.8, np.float32), alpha)).alpha
+    result = upscale_picture(upscaler(), Picture(np.full((48, 48, 3), 0.8, np.float32), alpha)).alpha
     assert result is not None
     grown, shrunk = (
         np.asarray(Image.fromarray(mask).resize((96, 96), Image.Resampling.NEAREST))
@@ -118,7 +122,7 @@ def test_colours_hidden_under_transparency_leave_no_fringe() -> None:
     """A white disc on transparent black is the classic case: over white it must look white everywhere."""
     alpha = disc()
     white = np.where(alpha[..., None] > 0, 1, 0).astype(np.float32).repeat(3, axis=2)
-    model = descriptor()
+    model = upscaler()
     result = upscale_picture(model, Picture(white, alpha))
     reference = upscale_picture(model, Picture(np.ones_like(white)))  # what the network makes of plain white
     assert result.alpha is not None
@@ -147,7 +151,7 @@ def test_metadata_comes_along(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x010F] = "Maker"
     Image.new("RGB", (16, 16), (10, 200, 30)).save(tmp_path / "a.jpg", exif=exif)
-    upscale_file(descriptor(), tmp_path / "a.jpg", tmp_path / "b.png")
+    upscale_file(upscaler(), tmp_path / "a.jpg", tmp_path / "b.png")
     result: Image.Image = Image.open(tmp_path / "b.png")
     with result:
         assert result.size == (32, 32)
@@ -160,7 +164,7 @@ def test_a_file_never_replaces_its_own_input(tmp_path: Path, overwrite: bool) ->
     write_image(picture(), path)
     before = path.read_bytes()
     with pytest.raises(OutputExistsError):
-        upscale_file(descriptor(), path, path, overwrite=overwrite)
+        upscale_file(upscaler(), path, path, overwrite=overwrite)
     assert path.read_bytes() == before
 
 
@@ -170,8 +174,8 @@ def test_impossible_outputs_are_refused_before_the_work(tmp_path: Path) -> None:
     def forbidden(*_: Any) -> None:
         raise AssertionError("the network ran")
 
-    model = descriptor()
-    model.model.forward = forbidden
+    model = upscaler()
+    model.module().forward = forbidden
     with pytest.raises(OutputError, match="transparency"):
         upscale_file(model, tmp_path / "a.png", tmp_path / "a.jpg")
 
@@ -181,7 +185,7 @@ def test_cancelling_leaves_nothing_behind(tmp_path: Path) -> None:
     progress = Progress()
     progress.cancel()
     with pytest.raises(CancelledError):
-        upscale_file(descriptor(), tmp_path / "a.png", tmp_path / "b.png", progress=progress)
+        upscale_file(upscaler(), tmp_path / "a.png", tmp_path / "b.png", progress=progress)
     assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
 
 
@@ -202,7 +206,7 @@ def names(folder: Path) -> set[str]:
 
 def test_a_folder_is_done_but_for_its_bad_files(tree: Path) -> None:
     target = tree.parent / "out"
-    summary = upscale_files(descriptor(), tree, target)
+    summary = upscale_files(upscaler(), tree, target)
     assert names(target) == {"a.png", "b.png"}
     assert [path.name for path, _ in summary.failed] == ["bad.png"]
     assert isinstance(summary.failed[0][1], ImageError)
@@ -212,7 +216,7 @@ def test_a_folder_is_done_but_for_its_bad_files(tree: Path) -> None:
 
 def test_a_tree_is_mirrored_and_formats_can_be_kept(tree: Path) -> None:
     target = tree.parent / "out"
-    upscale_files(descriptor(), tree, target, options=FolderOptions(recursive=True, extension=None))
+    upscale_files(upscaler(), tree, target, options=FolderOptions(recursive=True, extension=None))
     assert names(target) == {"a.png", "b.bmp", "deep/c.tif", "deep/er/d.webp"}
 
 
@@ -220,17 +224,17 @@ def test_existing_results_are_skipped_or_replaced(tree: Path) -> None:
     target = tree.parent / "out"
     target.mkdir()
     (target / "a.png").write_text("mine")
-    summary = upscale_files(descriptor(), tree, target)
+    summary = upscale_files(upscaler(), tree, target)
     assert summary.skipped == [target / "a.png"]
     assert (target / "a.png").read_text() == "mine"
-    summary = upscale_files(descriptor(), tree, target, options=FolderOptions(overwrite=True))
+    summary = upscale_files(upscaler(), tree, target, options=FolderOptions(overwrite=True))
     assert not summary.skipped
     assert read_image(target / "a.png").size == (20, 16)
 
 
 def test_results_inside_the_input_folder_are_not_upscaled_again(tree: Path) -> None:
     for _ in range(2):
-        summary = upscale_files(descriptor(), tree, tree / "out", options=FolderOptions(recursive=True))
+        summary = upscale_files(upscaler(), tree, tree / "out", options=FolderOptions(recursive=True))
     assert len(summary.skipped) == 4  # pyright: ignore[reportPossiblyUnboundVariable]
     assert len(names(tree / "out")) == 4
 
@@ -247,17 +251,17 @@ def test_pictures_that_differ_in_extension_alone_keep_apart(tmp_path: Path) -> N
 def test_unusable_targets_of_a_folder(tree: Path, target: str) -> None:
     (tree.parent / "file").write_text("")
     with pytest.raises(OutputError):
-        upscale_files(descriptor(), tree, tree.parent / target)
+        upscale_files(upscaler(), tree, tree.parent / target)
 
 
 def test_a_folder_without_pictures_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ImageError, match="no pictures"):
-        upscale_files(descriptor(), tmp_path, tmp_path / "out")
+        upscale_files(upscaler(), tmp_path, tmp_path / "out")
 
 
 def test_progress_of_a_folder_reaches_the_end_whatever_fails(tree: Path) -> None:
     progress = Progress()
-    upscale_files(descriptor(), tree, tree.parent / "out", options=FolderOptions(recursive=True), progress=progress)
+    upscale_files(upscaler(), tree, tree.parent / "out", options=FolderOptions(recursive=True), progress=progress)
     assert (progress.total, round(progress.done, 9)) == (5, 5)
 
 

@@ -15,13 +15,13 @@ from spandrel import ImageModelDescriptor
 import paragon_arch
 from paragon_arch.errors import InvalidOptionError
 from paragon_arch.networks.magic import MagicResample
+from paragon_engine import Upscaler, upscale_tensor
 from paragon_engine.metrics import psnr_y, psnr_y_frame, ssim_y
-from paragon_engine.tiling import upscale_tensor
 
 from .data.pairs import downscale, to_pixels, to_tensor
 from .data.pictures import Pixels, list_images, read_image, resize
 
-Upscaler = Callable[[Pixels], Pixels]
+Enlarge = Callable[[Pixels], Pixels]
 
 FRAME = 4
 """Width of the outermost frame that is measured on its own, in output pixels: zero padding would show there."""
@@ -41,12 +41,12 @@ class Score:
     """PSNR of luma in dB over the outermost `FRAME` pixels alone."""
 
 
-def interpolation(kernel: Image.Resampling, scale: int) -> Upscaler:
+def interpolation(kernel: Image.Resampling, scale: int) -> Enlarge:
     """Plain interpolation by one of Pillow's kernels."""
     return lambda low: resize(low, (low.shape[0] * scale, low.shape[1] * scale), kernel)
 
 
-def magic_base(scale: int) -> Upscaler:
+def magic_base(scale: int) -> Enlarge:
     """The image that a ParagonSR2 network adds its details to (alpha 0)."""
     base = MagicResample(3, scale=scale, alpha=0.0, keys="B").eval()
 
@@ -57,13 +57,13 @@ def magic_base(scale: int) -> Upscaler:
     return upscale
 
 
-def network(model: ImageModelDescriptor[Any]) -> Upscaler:
+def network(model: ImageModelDescriptor[Any]) -> Enlarge:
     """A loaded model."""
-    model.model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-    return lambda low: to_pixels(upscale_tensor(model, to_tensor(low[None])))[0]
+    upscaler = Upscaler(model, device="cpu")
+    return lambda low: to_pixels(upscale_tensor(upscaler, to_tensor(low[None])))[0]
 
 
-def methods(paths: Sequence[Path], scale: int | None) -> tuple[int, dict[str, Upscaler]]:
+def methods(paths: Sequence[Path], scale: int | None) -> tuple[int, dict[str, Enlarge]]:
     """Interpolations and models by name, and their common scale.
 
     Raises:
@@ -76,7 +76,7 @@ def methods(paths: Sequence[Path], scale: int | None) -> tuple[int, dict[str, Up
     found = scales.pop()
     if found is None:
         raise InvalidOptionError("name a model or give --scale")
-    table: dict[str, Upscaler] = {
+    table: dict[str, Enlarge] = {
         "bicubic": interpolation(Image.Resampling.BICUBIC, found),
         "Lanczos": interpolation(Image.Resampling.LANCZOS, found),
         "Magic base": magic_base(found),

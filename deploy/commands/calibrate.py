@@ -15,7 +15,7 @@ from ..reports import add_json, say_json
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
-    parser.add_argument("input", metavar="IN", type=Path, help="unfused checkpoint of a dynamic layout")
+    parser.add_argument("input", metavar="IN", type=Path, help="unfused model of a dynamic layout")
     parser.add_argument("pictures", metavar="P", type=Path, nargs="+", help="picture or folder of pictures")
     parser.add_argument("-o", "--output", metavar="OUT", type=Path, required=True, help="file to write (.safetensors)")
     parser.add_argument("--limit", metavar="N", type=positive_int, default=256, help="crops at most (default: 256)")

@@ -10,7 +10,7 @@ from paragon_arch.files.atomic import atomic_path
 from paragon_engine.progress import log
 
 from .. import console
-from ..command import Command, add_overrides, overrides, positive_int
+from ..command import Command, add_overrides, model_file, overrides, positive_int
 from ..exit_codes import ExitCode
 from ..reports import add_json, add_pictures, say_json
 
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
-    parser.add_argument("first", metavar="A", type=Path, help="checkpoint or ONNX file")
-    parser.add_argument("second", metavar="B", type=Path, help="checkpoint or ONNX file of the same scale")
+    parser.add_argument("first", metavar="A", type=Path, help="checkpoint, shipped model or ONNX file")
+    parser.add_argument("second", metavar="B", type=Path, help="another one of the same scale")
     parser.add_argument("-o", "--output", metavar="PAGE", type=Path, help="write a page with the pictures (.html)")
     parser.add_argument("--overwrite", action="store_true", help="replace an existing page")
     parser.add_argument("--limit", type=positive_int, default=8, metavar="N", help="photographs to use (default: 8)")
@@ -38,10 +38,11 @@ def run(args: argparse.Namespace) -> int:
     from paragon_engine.release.pictures import photographs
     from paragon_engine.upscale import refuse_existing
 
+    paths = [model_file(args.first), model_file(args.second)]
     if args.output is not None:
-        refuse_existing(args.first, args.output, overwrite=args.overwrite)
+        refuse_existing(paths[0], args.output, overwrite=args.overwrite)
     pictures = photographs(args.pictures, limit=args.limit)
-    models = [open_artefact(path, device=args.device, **overrides(args)) for path in (args.first, args.second)]
+    models = [open_artefact(path, device=args.device, **overrides(args)) for path in paths]
     progress = console.progress(quiet=args.quiet)
     try:
         result = compare(models[0], models[1], pictures, progress=progress)

@@ -78,7 +78,7 @@ A problem (exit code 12) is something that does not work; a note is something th
     examples="""\
   %(prog)s
   %(prog)s --no-test
-  %(prog)s --json > report.json""",
+  %(prog)s --json""",
     configure=configure,
     run=run,
 )

@@ -30,8 +30,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Build, or print how to."""
+    from paragon_engine.engines import build_engine, check_engine, tensorrt_usable, trtexec_commands
     from paragon_engine.onnx_export import read_graph
-    from paragon_engine.release.engine import build_engine, check_engine, tensorrt_usable, trtexec_commands
 
     if args.check:
         check_engine(args.input)

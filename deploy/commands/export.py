@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from paragon_engine.progress import log
 
 from .. import console
-from ..command import Command, add_overrides, overrides, positive_int
+from ..command import Command, add_overrides, model_file, overrides, positive_int
 from ..exit_codes import ExitCode
 from ..reports import add_json, add_pictures, say_json, verification_lines
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
-    parser.add_argument("input", metavar="IN", type=Path, help="checkpoint, fused or not")
+    parser.add_argument("input", metavar="IN", type=Path, help="checkpoint, fused or not, or shipped model")
     parser.add_argument("-o", "--output", metavar="FOLDER", type=Path, default=Path(), help="where to (default: here)")
     parser.add_argument("--overwrite", action="store_true", help="replace existing files")
     add_graph_options(parser)
@@ -93,7 +93,7 @@ def run(args: argparse.Namespace) -> int:
     progress = console.progress(quiet=args.quiet)
     try:
         exports = export_checkpoint(
-            args.input,
+            model_file(args.input),
             args.output,
             graph_options(args, video=args.video),
             pictures=photographs(args.pictures),

@@ -16,7 +16,7 @@ from ..reports import add_json, say_json
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
-    parser.add_argument("input", metavar="IN", type=Path, help="checkpoint to fuse")
+    parser.add_argument("input", metavar="IN", type=Path, help="checkpoint or shipped model to fuse")
     parser.add_argument("-o", "--output", metavar="OUT", type=Path, required=True, help="file to write (.safetensors)")
     parser.add_argument("--overwrite", action="store_true", help="replace OUT if it exists")
     parser.add_argument(

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import paragon_arch
 from paragon_arch.errors import ParagonError
+from paragon_engine.catalog import origin
 
 from .. import console
-from ..command import Command, add_overrides, overrides
+from ..command import Command, add_overrides, model_file, overrides
 from ..exit_codes import ExitCode, exit_code
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ SOURCES = {
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
-    parser.add_argument("files", nargs="+", metavar="FILE", type=Path, help="checkpoint (.safetensors, .pth, .ckpt)")
+    parser.add_argument("files", nargs="+", metavar="FILE", type=Path, help="checkpoint or shipped model")
     parser.add_argument("--json", action="store_true", help="print a JSON list with one object for each file")
     parser.add_argument(
         "--validate",
@@ -48,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
     results: list[tuple[Path, Inspection | ParagonError]] = []
     for path in args.files:
         try:
-            results.append((path, _inspected(path, args)))
+            results.append((path, _inspected(model_file(path), args)))
         except ParagonError as error:
             results.append((path, error))
     errors = [result for _, result in results if isinstance(result, ParagonError)]
@@ -83,7 +84,7 @@ def _record(path: Path, result: Inspection | Exception) -> dict[str, Any]:
         code = exit_code(result)
         problem = {"type": type(result).__name__, "message": console.describe(result, code), "exit_code": int(code)}
         return {"file": str(path), "error": problem}
-    return result.to_json()
+    return result.to_json() | {"origin": origin(result.path)}
 
 
 def block(path: Path, found: Inspection) -> list[str]:
@@ -96,7 +97,7 @@ def block(path: Path, found: Inspection) -> list[str]:
         ("parameters", f"{found.parameters:,}"),
         ("dtype", found.dtype),
         ("receptive field", _radius(found)),
-        ("file", ", ".join(part for part in (found.format, found.wrapper) if part)),
+        ("file", ", ".join(part for part in (found.format, found.wrapper, origin(found.path)) if part)),
         *((("validation", str(found.validation["message"])),) if found.validation else ()),
         *(("problem", problem) for problem in found.problems),
     ]

@@ -11,7 +11,7 @@ from paragon_arch.errors import CancelledError, InvalidOptionError, ParagonError
 from paragon_engine.progress import Progress, log
 
 from .. import console
-from ..command import Command, add_overrides, overrides
+from ..command import Command, add_overrides, model_file, overrides
 from ..exit_codes import ExitCode, exit_code
 from ..reports import add_json, add_pictures, say_json
 from .export import add_graph_options, graph_options, size
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
-    parser.add_argument("input", metavar="IN", type=Path, help="checkpoint, or manifest of many models (.toml)")
+    parser.add_argument("input", metavar="IN", type=Path, help="checkpoint, shipped model, or manifest of many (.toml)")
     parser.add_argument("-o", "--output", metavar="FOLDER", type=Path, required=True, help="folder to make")
-    parser.add_argument("--overwrite", action="store_true", help="replace a folder that holds something else")
+    parser.add_argument("--overwrite", action="store_true", help="replace another release in that folder")
     parser.add_argument("--dry-run", action="store_true", help="only list what would be made")
     parser.add_argument(
         "--calibration",
@@ -45,6 +45,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--title", default="", metavar="T", help="heading of the card (default: the checkpoint's name)")
     parser.add_argument("--description", default="", metavar="T", help="a paragraph for the card")
+    parser.add_argument("--sign", metavar="KEY", type=Path, help="sign with this private key (elliptic curve, PEM)")
     add_profile(parser)
     add_pictures(parser)
     add_json(parser)
@@ -62,7 +63,7 @@ def add_profile(parser: argparse.ArgumentParser) -> None:
 
 def profile(args: argparse.Namespace) -> Any:
     """What `add_profile` asks for."""
-    from paragon_engine.release.engine import Profile
+    from paragon_engine.engines import Profile
 
     return Profile(args.min, args.opt, args.max)
 
@@ -95,7 +96,7 @@ def _settings(args: argparse.Namespace) -> list[ReleaseSettings]:
         return read_manifest(args.input, args.output)
     return [
         ReleaseSettings(
-            checkpoint=args.input,
+            checkpoint=model_file(args.input),
             output=args.output,
             title=args.title,
             description=args.description,
@@ -127,6 +128,10 @@ def _one(item: ReleaseSettings, args: argparse.Namespace, progress: Progress) ->
 
     try:
         result = release(item, overwrite=args.overwrite, progress=progress)
+        if args.sign is not None:
+            from paragon_engine.release.signing import sign
+
+            log.info("%s: signed", sign(result.folder, args.sign))
     except CancelledError:
         raise
     except ParagonError as error:
@@ -172,7 +177,10 @@ A manifest (.toml) has a [[model]] table for each model, which becomes a folder 
   checkpoint = "2x_model.safetensors"
   calibration = ["photos"]
 
-docs/deployment.md lists all keys.""",
+docs/deployment.md lists all keys.
+
+--sign writes model.sig into the folder, a signature of all its files by OpenSSF's model-signing; `verify --signature`
+checks it.""",
     examples="""\
   %(prog)s 2x_model.safetensors -o out/
   %(prog)s 2x_model.safetensors -o out/ --calibration photos/ --author "Jane Doe" --license CC-BY-4.0

@@ -207,10 +207,10 @@ def _file(
     if not into or target.parent.is_dir():
         refuse_existing(source, target, overwrite=args.overwrite)
     image_size(source)  # or a message, before a model is loaded and a folder made for nothing
-    model, began = model_source(args).load(), time.monotonic()
+    upscaler, began = model_source(args).load(), time.monotonic()
     if into:
         make_folder(target.parent)
-    upscale_file(model, source, target, settings, options=options, overwrite=args.overwrite, progress=progress)
+    upscale_file(upscaler, source, target, settings, options=options, overwrite=args.overwrite, progress=progress)
     progress.finish()
     log.info("%s: written in %s", target, duration(time.monotonic() - began))
     if args.compare:

@@ -23,7 +23,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     parser.add_argument("input", metavar="INPUT", type=Path, help="video: anything that FFmpeg reads")
     parser.add_argument(
-        "-o", "--output", metavar="OUTPUT", type=Path, required=True, help=".mp4, .m4v, .mov, .mkv or .webm"
+        "-o",
+        "--output",
+        metavar="OUTPUT",
+        type=Path,
+        required=True,
+        help=".mp4, .m4v, .mov, .mkv or .webm; of an animation also .webp, .apng or .gif",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace an existing output (the input never is)")
     add_model(parser)
@@ -63,10 +68,12 @@ def run(args: argparse.Namespace) -> int:
 
     refuse_existing(args.input, args.output, overwrite=args.overwrite)
     settings = _settings(args)
-    model, began = model_source(args).load(), time.monotonic()
+    upscaler, began = model_source(args).load(), time.monotonic()
     progress = console.progress(quiet=args.quiet)
     try:
-        summary = upscale_video(model, args.input, args.output, settings, overwrite=args.overwrite, progress=progress)
+        summary = upscale_video(
+            upscaler, args.input, args.output, settings, overwrite=args.overwrite, progress=progress
+        )
     finally:
         progress.finish()
     log.info("%s: %s, in %s", args.output, summary, duration(time.monotonic() - began))
@@ -91,7 +98,7 @@ COMMAND = Command(
     manual="""\
 Enlarge a video. Sound, subtitles, chapters, metadata, colour tags, bit depth and the time of every frame are kept,
 rotation is applied. Finished segments lie in OUTPUT.parts until the end: the same command goes on after an
-interruption. Needs PyAV (pip install av).""",
+interruption. Needs PyAV (pip install av). GIF, animated WebP and APNG become one of them, with their transparency.""",
     examples="""\
   %(prog)s clip.mp4 -o clip_2x.mp4
   %(prog)s film.mkv -o film_4k.mkv --width 3840 --height 2160 --fit --codec hevc --crf 20 --bits 10

@@ -27,9 +27,9 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "chainner")]
 
 TILE, AMPLIFICATION, SIDE, GAP, CAPTION = 64, 8, 192, 6, 36
 RUNS: dict[str, tuple[str, dict[str, Any]]] = {
-    "whole": ("paragonsr:upscale_image", {"Tiles": 1}),
+    "whole": ("paragonsr:upscale_image", {"Tile_Size": -1}),
     "own": ("pytorch:upscale_image", {"Tile_Size": -3, "Custom_Tile_Size": TILE}),
-    "ours": ("paragonsr:upscale_image", {"Tiles": 2, "Tile_Size": TILE}),
+    "ours": ("paragonsr:upscale_image", {"Tile_Size": -3, "Custom_Tile_Size": TILE}),
 }
 TITLES = {"own": "Upscale Image", "ours": "Upscale Image (ParagonSR)"}
 

@@ -25,7 +25,7 @@ from tests.comfyui.server import Server, interpreter  # noqa: E402
 from tests.comfyui.subjects import PACK, save_video  # noqa: E402
 
 EXAMPLES = ROOT / "example_workflows"
-MARGIN, PHOTO_SIDE = 40, 288
+MARGIN, PHOTO_SIDE, VIDEO = 40, 288, "example.mp4"
 SETTINGS = {"Comfy.VueNodes.Enabled": False, "Comfy.ColorPalette": "dark", "Comfy.Graph.CanvasInfo": False}
 GRAPH_ALONE = "body * { visibility: hidden } #graph-canvas, .dom-widget, .dom-widget * { visibility: visible }"
 BOUNDS = f"""() => {APP}.graph.nodes.reduce((all, node) => {{
@@ -51,7 +51,11 @@ def fit(seen: Interface) -> FloatRect:
 
 def picture(seen: Interface, name: str, target: Path) -> None:
     """Open, run and photograph one example."""
-    seen.load(json.loads((EXAMPLES / f"{name}.json").read_text(encoding="utf-8")))
+    workflow = json.loads((EXAMPLES / f"{name}.json").read_text(encoding="utf-8"))
+    for node in workflow["nodes"]:
+        if node["type"] == "LoadVideo":  # the user's choice; the example comes without one
+            node["widgets_values"][0] = VIDEO
+    seen.load(workflow)
     fit(seen)
     end = seen.run()
     if end != "execution_success":
@@ -73,7 +77,7 @@ def main() -> None:
         (base / "custom_nodes" / PACK).symlink_to(ROOT)
         photo = Image.open(sys.argv[1]).convert("RGB").resize((PHOTO_SIDE, PHOTO_SIDE), Image.Resampling.LANCZOS)
         photo.save(base / "input/example.png")
-        save_video(base / "input/example.mp4")
+        save_video(base / "input" / VIDEO)
         server = Server(Path(os.environ["COMFYUI_PATH"]), interpreter(), base)
         try:
             with interface(server, SETTINGS) as seen:

@@ -1,8 +1,8 @@
 """Make what the documents show of the code and its data: ``python -m docs.scripts.generate [--check]``.
 
-The pictures of imports, the tables of layouts and models, the exit codes, and the page of the benchmark from
-``docs/benchmarks.json``. All of it is committed; ``--check`` only says what is out of date (exit code 1), and a test
-does the same.
+The pictures of imports, the tables of layouts, models and metadata, the exit codes, the help pages of the nodes, and
+the page of the benchmark from ``docs/benchmarks.json``. All of it is committed; ``--check`` only says what is out of
+date (exit code 1), and a test does the same.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from benchmarks.run_all import DATA, DOCUMENT, PLOT, page
 from deploy.exit_codes import MEANINGS
 from paragon_arch.files.atomic import atomic_path
 
-from . import layout_tables, pictures
+from . import help_pages, layout_tables, metadata_table, pictures
 from .blocks import with_block
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -32,6 +32,7 @@ def generated(root: Path = ROOT) -> dict[Path, str]:
     blocks = {
         "README.md": {"models": layout_tables.shipped("models")},
         "docs/cli.md": {"exit codes": exit_codes()},
+        "docs/upscaling.md": {"metadata": metadata_table.carried()},
         "docs/models.md": {
             "models": layout_tables.shipped("../models"),
             "layouts": layout_tables.overview(),
@@ -39,6 +40,7 @@ def generated(root: Path = ROOT) -> dict[Path, str]:
         },
     }
     files = {root / "docs/images" / name: text for name, text in pictures.pictures().items()}
+    files |= help_pages.pages(root)
     for name, contents in blocks.items():
         text = (root / name).read_text(encoding="utf-8")
         for block, content in contents.items():
@@ -59,6 +61,7 @@ def main() -> int:
     for file, text in stale.items():
         print(file.relative_to(ROOT), "is out of date" if args.check else "written")
         if not args.check:
+            file.parent.mkdir(parents=True, exist_ok=True)
             with atomic_path(file, overwrite=True) as temp:
                 temp.write_text(text, encoding="utf-8")
     return int(args.check and bool(stale))

@@ -10,7 +10,7 @@ import contextlib
 import io
 import os
 import stat
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, cast
@@ -47,6 +47,7 @@ from .sniff import HEAD_SIZE, sniff
 __all__ = ["HINT_NAMES", "Checkpoint", "read_checkpoint", "unwrap", "write_checkpoint"]
 
 _MAX_FILE = 2 * 2**30
+_PART = 2**20
 _PICKLE_SUFFIXES = (".pth", ".pt", ".ckpt", ".bin", ".pkl")
 
 
@@ -73,12 +74,19 @@ class Checkpoint:
     """What quantisation-aware training stored, without ``paragonsr_quant.``."""
 
 
-def read_checkpoint(source: str | os.PathLike[str] | Mapping[str, Any], *, check_finite: bool = True) -> Checkpoint:
+Look = Callable[[dict[str, Tensor]], None]
+"""What may refuse weights by their names and shapes; they are on the meta device, without data."""
+
+
+def read_checkpoint(
+    source: str | os.PathLike[str] | Mapping[str, Any], *, check_finite: bool = True, first: Look = lambda _: None
+) -> Checkpoint:
     """Read a file of any supported format, or a mapping that was loaded by others.
 
     Args:
         source: path of a safetensors file or of one that torch.save wrote, or a (wrapped) state dict.
         check_finite: refuse NaN and Inf.
+        first: is shown the weights of a file, hint tensors left out, before their data is read.
 
     Raises:
         CheckpointNotFoundError: no such file, or it is a directory.
@@ -94,7 +102,7 @@ def read_checkpoint(source: str | os.PathLike[str] | Mapping[str, Any], *, check
         return _checkpoint(weights, wrapper, {}, None, "state dict", check_finite)
     path = Path(source)
     with _named(path), _opened(path) as (stream, size):
-        weights, wrapper, metadata, kind = _read_file(stream, size, path.suffix.lower())
+        weights, wrapper, metadata, kind = _read_file(stream, size, path.suffix.lower(), first)
         return _checkpoint(weights, wrapper, metadata, path, kind, check_finite)
 
 
@@ -198,11 +206,13 @@ def _regular_size(path: Path) -> int:
     return status.st_size
 
 
-def _read_file(stream: IO[bytes], size: int, suffix: str) -> tuple[dict[str, Tensor], str, dict[str, str], str]:
+def _read_file(
+    stream: IO[bytes], size: int, suffix: str, first: Look
+) -> tuple[dict[str, Tensor], str, dict[str, str], str]:
     """Weights, wrapper, metadata and format name."""
     kind = sniff(stream.read(HEAD_SIZE))
     if kind == "safetensors" or (kind == "unknown" and suffix == ".safetensors"):
-        tensors, metadata = safetensors_file.read(stream, size)
+        tensors, metadata = safetensors_file.read(stream, size, lambda all_: first(_bare(select(all_, _is_tensor)[0])))
         return *select(tensors, _is_tensor), metadata, "safetensors"
     if kind == "unknown":
         _refuse_unknown(stream, suffix)
@@ -216,7 +226,12 @@ def _read_file(stream: IO[bytes], size: int, suffix: str) -> tuple[dict[str, Ten
         raise UnsupportedFormatError(f"it holds a {type(file.tree).__name__}, not a state dict: save the state_dict")
     stored, wrapper = select(cast("dict[Any, Any]", file.tree), _is_stored)
     _refuse_unreadable(stored)
+    first(_bare({k: torch.empty(t.shape, dtype=t.storage.dtype, device="meta") for k, t in stored.items()}))
     return torch_file.load_tensors(file, stored, size), wrapper, {}, "pth"
+
+
+def _bare(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {key: tensor for key, tensor in weights.items() if not key.startswith(EXTRA_PREFIXES)}
 
 
 def _refuse_unknown(stream: IO[bytes], suffix: str) -> None:
@@ -257,7 +272,7 @@ def _checkpoint(
 ) -> Checkpoint:
     """Check the tensors and part weights from hints."""
     tensors = {key: _admit(key, tensor) for key, tensor in weights.items()}
-    state = {key: tensor for key, tensor in tensors.items() if not key.startswith(EXTRA_PREFIXES)}
+    state = _bare(tensors)
     quantization = {
         key.removeprefix(QUANTIZATION_PREFIX): tensor
         for key, tensor in tensors.items()
@@ -295,8 +310,14 @@ def _odd_kind(tensor: Tensor) -> str | None:
     return None if tensor.layout == torch.strided else "sparse"
 
 
+def _is_finite(tensor: Tensor) -> bool:
+    """In parts, so that the answers take little memory."""
+    flat = tensor.flatten() if tensor.is_contiguous() else tensor
+    return all(bool(part.isfinite().all()) for part in flat.split(_PART))
+
+
 def _check_finite(tensors: Mapping[str, Tensor]) -> None:
-    bad = [key for key, tensor in tensors.items() if tensor.is_floating_point() and not tensor.isfinite().all()]
+    bad = [key for key, tensor in tensors.items() if tensor.is_floating_point() and not _is_finite(tensor)]
     if bad:
         count = int((~tensors[bad[0]].isfinite()).sum())
         raise InvalidWeightsError(

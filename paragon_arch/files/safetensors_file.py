@@ -11,17 +11,19 @@ import json
 import math
 import struct
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import IO, Any, cast
 
 import torch
 from torch import Tensor
 
 from ..errors import CorruptCheckpointError, UnsupportedFormatError
-from .budget import MAX_AXES, checked_count, checked_shape, shown
+from .budget import MAX_AXES, MAX_TENSORS, checked_count, checked_shape, shown
 
 MAX_HEADER = 8 * 2**20
 """Largest header that is read, in bytes."""
+_MAX_CONTAINERS = 8 * MAX_TENSORS
+"""Opening brackets in a header: three for each tensor, and those in texts of the metadata."""
 DTYPES = {
     "F64": torch.float64,
     "F32": torch.float32,
@@ -40,8 +42,15 @@ _NAMES = {dtype: name for name, dtype in DTYPES.items()}
 _AGAIN = "download or save it again"
 
 
-def read(stream: IO[bytes], size: int) -> tuple[dict[str, Tensor], dict[str, str]]:
+def read(
+    stream: IO[bytes], size: int, first: Callable[[dict[str, Tensor]], None] = lambda _: None
+) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Tensors and metadata of a file of ``size`` bytes.
+
+    Args:
+        stream: the file.
+        size: of it.
+        first: is shown the tensors without data (on the meta device), and may raise, before any are read.
 
     Raises:
         CorruptCheckpointError: the file does not follow the format; nothing large is allocated before this is known.
@@ -52,6 +61,7 @@ def read(stream: IO[bytes], size: int) -> tuple[dict[str, Tensor], dict[str, str
     checked_count(len(header))
     spans = {name: _span(name, entry) for name, entry in header.items()}
     _check_cover(spans, size - start)
+    first({name: torch.empty(shape, dtype=dtype, device="meta") for name, (dtype, shape, _, _) in spans.items()})
     tensors = {name: _read_tensor(stream, start, span) for name, span in spans.items()}
     return tensors, metadata
 
@@ -74,6 +84,8 @@ def _read_header(stream: IO[bytes], size: int) -> tuple[dict[str, Any], int]:
 
 
 def _parse_json(text: bytes) -> dict[str, Any]:
+    if text.count(b"[") + text.count(b"{") > _MAX_CONTAINERS:  # which take far more memory than their text
+        raise CorruptCheckpointError(f"its header has over {_MAX_CONTAINERS:,} lists and objects")
     try:
         header = json.loads(text.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
@@ -154,11 +166,11 @@ def _read_tensor(stream: IO[bytes], start: int, span: _Span) -> Tensor:
     dtype, shape, begin, end = span
     if begin == end:
         return torch.empty(shape, dtype=dtype)
-    data = bytearray(end - begin)
+    data = torch.empty(end - begin, dtype=torch.uint8)  # a bytearray would be filled first, while Python stands still
     stream.seek(start + begin)
-    if cast("Any", stream).readinto(data) != len(data):
+    if cast("Any", stream).readinto(data.numpy()) != len(data):
         raise CorruptCheckpointError(f"it is cut off; {_AGAIN}")
-    return torch.frombuffer(data, dtype=dtype).reshape(shape)
+    return data.view(dtype).reshape(shape)
 
 
 def write(stream: IO[bytes], tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:

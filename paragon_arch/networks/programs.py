@@ -7,7 +7,7 @@ from typing import Any, cast
 
 from torch import nn
 
-from .stages import Program
+from .stages import Apply, Program
 from .stages_convolutional import v1_program, v2_magic_program
 from .stages_dualpath import dualpath_program
 from .stages_hybrid import hybrid_program
@@ -39,7 +39,7 @@ def stages_of(network: nn.Module, height: int, width: int) -> Program | None:
     return None if build is None or network.training else build(network, height, width)
 
 
-def convolutional(network: nn.Module, height: int, width: int, run: nn.Module | None = None) -> Program | None:
+def convolutional(network: nn.Module, height: int, width: int, run: Apply | None = None) -> Program | None:
     """A network with a limited receptive field as one stage; None if it has none, or does not say.
 
     The network may be any module with the attribute ``scale`` and the method ``receptive_field``, e.g. a rewritten

@@ -21,7 +21,7 @@ from torch import Tensor
 
 _BLOCK = 1 << 16
 """Values that are summed at a time on a CPU."""
-_WITH_DOUBLES = ("cpu", "cuda")
+WITH_DOUBLES = ("cpu", "cuda")
 """Devices that all have float64: Apple's, Intel's Arc and DirectML's have none."""
 
 
@@ -252,7 +252,7 @@ def channel_sums(x: Tensor) -> Tensor:
 
 def _row_sums(x: Tensor) -> Tensor:
     """Sums along the rows of ``(1, C, h, w)``: ``(1, C, h)`` float64, on the CPU where the device has none."""
-    if x.device.type in _WITH_DOUBLES:
+    if x.device.type in WITH_DOUBLES:
         return x.sum(dim=3, dtype=torch.float64)
     return x.sum(dim=3, dtype=torch.float32).cpu().double()
 

@@ -6,9 +6,11 @@ from typing import Any
 
 import torch
 
+from paragon_arch.spandrel_support import family_model
+
 from ..calibration import Calibrator
 from ..host import Image, Model, NodeContext, api, inputs, outputs, settings
-from ..models import own_model, placed
+from ..models import placed
 from ..pictures import to_picture
 from .group import ICON, SAME_MODEL, group
 
@@ -38,7 +40,7 @@ from .group import ICON, SAME_MODEL, group
 def calibrate_paragonsr_model_node(context: NodeContext, model: Model, _: None) -> Any:
     """Return chaiNNer's collector of images, whose result is (a calibrated copy, number of images)."""
     chosen = settings(context)
-    calibrator = Calibrator(own_model(model))
+    calibrator = Calibrator(family_model(model))
 
     def on_iterate(image: Image) -> None:
         context.check_aborted()

@@ -11,14 +11,13 @@ from paragon_arch import fuse
 from paragon_arch.dead_leaves import dead_leaves
 from paragon_arch.errors import InvalidOptionError, OutputError, QualityError
 from paragon_arch.networks.base import SRNetwork
-from paragon_arch.spandrel_support import ParagonModelDescriptor
+from paragon_arch.spandrel_support import ParagonModelDescriptor, private_model
 from paragon_engine.onnx_export import SIZES, TOLERANCE, comparable, compare, export_onnx, sorts_tokens
 from paragon_engine.quantize import QuantizationOptions, quantize
 from paragon_engine.release.artefacts import graph_artefact
 from paragon_engine.release.verify import LIMITS
 
 from ..host import Model, NodeContext, OnnxModel, groups, inputs, onnx_model, outputs
-from ..models import copied, own_model
 from ..progress import NodeProgress
 from ..words import apps_words, in_levels
 from .group import group
@@ -125,7 +124,7 @@ def export_onnx_paragonsr_node(
         QualityError: FP16 or INT8 loses too much.
     """
     with apps_words():
-        fused = fuse(copied(own_model(model)), accept_identity=True).cpu()
+        fused = fuse(private_model(model), accept_identity=True)
         if precision is ParagonSRPrecision.INT8:
             graph, text = _quantised(fused, calibration, NodeProgress(context))
         else:

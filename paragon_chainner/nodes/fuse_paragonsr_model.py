@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from paragon_arch.api import fuse_verbosely
+from paragon_arch.spandrel_support import family_model, private_model
 
 from ..host import LoadedModel, Model, NodeContext, inputs, outputs, settings
-from ..models import copied, own_model, placed
+from ..models import placed
 from ..words import apps_words, in_levels
 from .group import ICON, SAME_MODEL, group
 
@@ -40,9 +41,9 @@ def fuse_paragonsr_model_node(context: NodeContext, model: Model, accept_identit
     """Return (a fused copy, what was done)."""
     # in FP32: products of rounded weights would be rounded again
     with apps_words():
-        fused, fusion = fuse_verbosely(copied(own_model(model)), accept_identity=accept_identity)
+        fused, fusion = fuse_verbosely(private_model(model), accept_identity=accept_identity)
     text = fusion.message
     if fusion.changed:
-        before, after = own_model(model).report.parameters, fused.report.parameters
+        before, after = family_model(model).report.parameters, fused.report.parameters
         text = f"fused: {before:,} weights became {after:,}; pictures change by {in_levels(fusion.worst)} at most"
     return placed(fused, settings(context)), text

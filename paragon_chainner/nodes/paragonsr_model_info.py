@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from paragon_arch.spandrel_support import family_model
 from paragon_engine.describe import describe_model
 
 from ..host import Model, inputs, outputs
-from ..models import own_model
 from .group import group
 
 STATES = "fused|not fused|nothing to fuse"
@@ -42,7 +42,7 @@ into the type of the model. Ours are in a fixed order."""
 )
 def paragonsr_model_info_node(model: Model) -> tuple[str, str, str, int, int, str, str]:
     """Return what `paragon_arch.inspect` reports of the model's file, and how the model may be run."""
-    report = own_model(model).report
+    report = family_model(model).report
     alpha = report.values.get("alpha")
     return (
         "\n".join(describe_model(model)),

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import paragon_arch
+from paragon_arch.spandrel_support import private_model
 
 from ..host import Model, inputs
-from ..models import copied, own_model
 from ..words import apps_words
 from .group import group
 
@@ -35,4 +35,4 @@ def save_paragonsr_model_node(model: Model, directory: Path, name: str, overwrit
     file = (directory / f"{name}.safetensors").resolve()
     file.parent.mkdir(parents=True, exist_ok=True)
     with apps_words():
-        paragon_arch.save(copied(own_model(model)), file, overwrite=overwrite)
+        paragon_arch.save(private_model(model), file, overwrite=overwrite)

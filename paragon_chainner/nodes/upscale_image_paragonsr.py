@@ -10,7 +10,7 @@ from paragon_engine.upscale import UpscaleSettings, upscale_picture
 
 from ..borders import Border, border_width, with_border, without_border
 from ..host import Image, Model, NodeContext, PaddingType, TileSize, api, groups, inputs, outputs, settings, tile_sizes
-from ..models import runnable, tile_within
+from ..models import memory_limit, runnable
 from ..pictures import blended, from_picture, to_picture
 from ..progress import NodeProgress
 from .group import ICON, group
@@ -130,17 +130,16 @@ def _upscaled(
         alpha = _upscaled(context, np.ascontiguousarray(img[..., 3]), model, scale, tiles, False)
         return np.dstack((colours, alpha))
     chosen, progress = settings(context), NodeProgress(context)
-    worker = runnable(model, chosen)
-    options = UpscaleSettings(tile=_tile(worker, img, tiles, chosen.budget_limit), outscale=scale)
+    options = UpscaleSettings(tile=_tile(tiles), memory_limit=memory_limit(chosen), outscale=scale)
     with progress.watching_modules():
-        return from_picture(upscale_picture(worker, to_picture(img), options, progress=progress))
+        return from_picture(upscale_picture(runnable(model, chosen), to_picture(img), options, progress=progress))
 
 
-def _tile(worker: Model, img: Image, tiles: tuple[TileSize, int], limit: float) -> Tile:
+def _tile(tiles: tuple[TileSize, int]) -> Tile:
     """The engine's name for a choice of the dropdown: automatic, none, the largest, a number, or as connected."""
     size, custom = tiles
     if size in (tile_sizes.ESTIMATE, tile_sizes.MAX_TILE_SIZE):
-        return tile_within(worker, img.shape[1], img.shape[0], limit)
+        return "auto"
     if size == tile_sizes.NO_TILING:
         return 0
     number = custom if size == tile_sizes.CUSTOM else size

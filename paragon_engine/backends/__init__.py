@@ -1,6 +1,6 @@
 """Backends behind one interface. `backend` finds one by name, `listing` says which can be used here.
 
-TensorRT's and ncnn's own Python interfaces have no runner: they are listed with what runs on the same hardware.
+ncnn's own Python interface has no runner: it is listed with what runs on the same hardware.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from .base import Availability, Backend, Precision, Runner
 from .openvino import OpenVinoBackend
 from .ort import PROVIDERS
 from .pytorch import CompiledTorchBackend, TorchBackend
+from .tensorrt import TensorRTBackend
 
 __all__ = ["BACKENDS", "Availability", "Backend", "Precision", "Runner", "backend", "listing", "usable"]
 
@@ -25,13 +26,14 @@ BACKENDS: dict[str, Backend] = {
         TorchBackend(),
         CompiledTorchBackend(),
         *PROVIDERS,
+        TensorRTBackend(),
         OpenVinoBackend("openvino", "CPU"),
         OpenVinoBackend("openvino-gpu", "GPU"),
     )
 }
 """By name, in the order of listings."""
 
-_INSTEAD = {"tensorrt": "onnxruntime-tensorrt", "ncnn": "openvino or onnxruntime"}
+_INSTEAD = {"ncnn": "openvino or onnxruntime"}
 """Runtimes without a runner, and the backends to use instead."""
 
 

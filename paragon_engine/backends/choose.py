@@ -19,7 +19,7 @@ from paragon_arch.files.atomic import atomic_path
 from paragon_arch.files.records import recall
 from paragon_arch.networks.base import SRNetwork
 
-from ..packages import installed, version
+from ..packages import cache_folder, installed, version
 from ..progress import log
 from ..turns import Turns
 from . import Backend, Precision, Runner, usable
@@ -107,11 +107,7 @@ def fingerprint(network: SRNetwork) -> str:
 
 def cache_file() -> Path:
     """Where choices are remembered: PARAGONSR_CACHE, else the user's cache folder of the system."""
-    given = os.environ.get("PARAGONSR_CACHE")
-    if given:
-        return Path(given) / "backends.json"
-    folder = os.environ.get("LOCALAPPDATA") if os.name == "nt" else os.environ.get("XDG_CACHE_HOME")
-    return (Path(folder) if folder else Path.home() / ".cache") / "paragonsr" / "backends.json"
+    return cache_folder() / "backends.json"
 
 
 def read_cache(path: Path) -> dict[str, dict[str, Any]]:

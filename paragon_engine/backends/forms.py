@@ -6,6 +6,7 @@ from weakref import WeakKeyDictionary
 
 from torch import nn
 
+from paragon_arch.copying import private_copy
 from paragon_arch.errors import FusionError, InvalidOptionError, OutputError
 from paragon_arch.fusion import fuse_network
 from paragon_arch.networks.base import SRNetwork
@@ -50,6 +51,8 @@ def graph_of(network: SRNetwork, precision: Precision = "fp32") -> bytes:
 
 def _export(network: SRNetwork, precision: Precision) -> bytes:
     plain = fused(network)
+    if next(plain.parameters()).device.type != "cpu":  # the caller's network stays where it is
+        plain = private_copy(plain, device="cpu")
     try:
         return _checked(inference_form(plain, target="graph"), plain, precision)
     except OutputError as error:
@@ -60,7 +63,7 @@ def _export(network: SRNetwork, precision: Precision) -> bytes:
 def _checked(form: nn.Module, network: SRNetwork, precision: Precision) -> bytes:
     graph = export_onnx(form, precision=precision)
     if precision == "fp32" and installed("onnxruntime"):
-        worst = compare(graph, network.cpu(), sizes_for(network))
+        worst = compare(graph, network, sizes_for(network))
         if not worst <= TOLERANCE:
             raise OutputError(f"the exported graph differs from the network by {worst:.1e}")
     return graph

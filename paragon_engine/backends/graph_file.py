@@ -16,7 +16,9 @@ from torch import Tensor, nn
 from paragon_arch.errors import InvalidOptionError
 
 from ..onnx_export import inferred_scale
+from ..onnx_export.foresight import PROBE
 from ..onnx_export.reading import minimum_size, properties, read_graph
+from ..onnx_export.trust import MAX_SCALE
 from ..packages import require
 from ..progress import log
 from . import BACKENDS
@@ -26,8 +28,6 @@ GRAPH_BACKENDS = tuple(name for name, item in BACKENDS.items() if isinstance(ite
 """Backends that can run a file."""
 PREFERRED = {"cuda": ("onnxruntime-cuda", "onnxruntime-directml"), "cpu": ()}
 """What "auto" tries before the CPU, by type of the torch device. TensorRT builds for minutes: ask for it by name."""
-PROBE = 64
-"""Side of the image that a new session has to survive."""
 CPU = torch.device("cpu")
 
 
@@ -133,6 +133,8 @@ def _shape(graph: bytes, path: Path | str) -> tuple[int, int]:
     scale = inferred_scale(graph, PROBE)
     if scale is None or scale < 1 or scale != int(scale):
         raise InvalidOptionError(f"{path}: its output is not a whole number of times as large as its input")
+    if scale > MAX_SCALE:
+        raise InvalidOptionError(f"{path}: enlarges by {scale:g}, and {MAX_SCALE} is the most that is supported")
     return channels, int(scale)
 
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from paragon_arch.errors import InvalidOptionError
 from paragon_arch.networks.base import SRNetwork
 
+from ..devices import full_precision
 from ..inference import inference_form
 from ..packages import installed
 from .base import DTYPES, Availability, Precision, Runner, check_request
@@ -42,7 +43,7 @@ class TorchBackend:
     def prepare(self, network: SRNetwork, *, device: torch.device, precision: Precision) -> Runner:
         """See `Backend`."""
         check_request(self, device, precision)
-        return ModuleRunner(inference_form(fused(network)), device, DTYPES[precision])
+        return ModuleRunner(inference_form(fused(network), device=device), device, DTYPES[precision])
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,9 @@ class CompiledTorchBackend:
         """See `Backend`; takes up to minutes."""
         check_request(self, device, precision)
         form = inference_form(fused(network), target="graph")
+        if device.type == "cuda":  # for open sizes the compiler decides no layouts, and FP16 convolutions want this one
+            form.memory_format = torch.channels_last
+            form = form.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
         plain = ModuleRunner(form, device, DTYPES[precision])
         compiled: Any = torch.compile(form, dynamic=True)
         run = ModuleRunner(compiled, device, DTYPES[precision])
@@ -99,4 +103,5 @@ class ModuleRunner:
     def __call__(self, x: Tensor) -> Tensor:
         """See `Runner`."""
         # a copy is an inference tensor, whatever x is: a compiled form would be compiled anew for the other kind
-        return self.module(x.to(self._device, self._dtype, copy=True)).to(x.device, torch.float32)
+        with full_precision(self._device):
+            return self.module(x.to(self._device, self._dtype, copy=True)).to(x.device, torch.float32)

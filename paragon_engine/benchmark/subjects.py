@@ -13,10 +13,11 @@ from paragon_arch.networks.base import SRNetwork
 
 from ..backends import Runner, backend
 from ..backends.base import GraphBackend
-from ..backends.forms import fused, graph_of
+from ..backends.forms import fused
 from ..backends.pytorch import ModuleRunner
 from ..inference import PASSES, inference_form
 from ..onnx_export import export_onnx
+from ..upscaler import Upscaler
 
 Reference = Callable[[SRNetwork], nn.Module]
 """Makes the form that everything is compared with."""
@@ -55,10 +56,7 @@ def subjects(
         result += _after_each_pass(plain, device)
     graph = None if reference is None else cache(lambda: export_onnx(reference(network)))
     for name in names:
-        if name == "torch":
-            result += [_eager("inference", lambda: inference_form(plain), device)]
-        else:
-            result += _on_backend(network, name, graph, device)
+        result += _on_backend(plain, name, graph, device)
     return result
 
 
@@ -83,10 +81,11 @@ def _on_backend(
     network: SRNetwork, name: str, reference: Callable[[], bytes] | None, device: torch.device
 ) -> list[Subject]:
     item, result = backend(name), list[Subject]()
-    if isinstance(item, GraphBackend):
-        if reference is not None:
-            result += [Subject("reference", name, lambda: item.runner(reference(), device))]
-        result += [Subject("inference", name, lambda: item.runner(graph_of(network), device))]
-    else:
-        result += [Subject("inference", name, lambda: item.prepare(network, device=device, precision="fp32"))]
-    return result
+    if isinstance(item, GraphBackend) and reference is not None:
+        result += [Subject("reference", name, lambda: item.runner(reference(), device))]
+
+    def ready() -> Runner:
+        return Upscaler(network, device=device, backend=name, precision="fp32").whole
+
+    module = (lambda: inference_form(network)) if name == "torch" else None
+    return [*result, Subject("inference", name, ready, module)]

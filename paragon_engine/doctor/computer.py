@@ -137,6 +137,7 @@ def devices(torch: Any) -> Iterator[Device]:
         yield Device(f"cuda:{index}", title, free, None if torch.version.hip else capability, supported)
     xpu: Any = getattr(torch, "xpu", None)
     for index in range(xpu.device_count() if xpu is not None and xpu.is_available() else 0):
+        assert xpu is not None
         yield Device(f"xpu:{index}", xpu.get_device_name(index), _free(torch.device("xpu", index)))
     if torch.backends.mps.is_available():
         yield Device("mps", "Apple GPU", _free(torch.device("mps")))

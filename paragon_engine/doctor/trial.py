@@ -90,4 +90,5 @@ def picture() -> Tensor:
 
 def samples(output: Tensor) -> list[float]:
     """Values spread over an output."""
-    return output.detach().reshape(-1)[::STRIDE].tolist()
+    chosen: list[float] = output.detach().reshape(-1)[::STRIDE].tolist()  # pyright: ignore[reportUnknownVariableType]
+    return chosen

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -10,6 +9,7 @@ from typing import Literal
 import torch
 from torch import nn
 
+from paragon_arch.copying import private_copy
 from paragon_arch.errors import InvalidOptionError
 from paragon_arch.networks.base import SRNetwork
 
@@ -29,6 +29,8 @@ class Pass:
     """Changes a form in place and returns the number of places."""
     targets: tuple[Target, ...] = ("eager", "graph")
     """Where it is on unless the caller says otherwise."""
+    on_gpus: bool = True
+    """It is on for networks on other devices than the CPU, too. What trades kernels for arithmetic is not."""
 
 
 PASSES = (
@@ -48,9 +50,9 @@ PASSES = (
     Pass("mish_sigmoid", graphs.mish_sigmoid, ("graph",)),
     Pass("norm_split", norms.norm_split, ("graph",)),
     # what follows writes into tensors or asks for their layout: a graph's own optimiser does that
-    Pass("norm_moments", norms.norm_moments, ("eager",)),
+    Pass("norm_moments", norms.norm_moments, ("eager",), on_gpus=False),
     Pass("context_in_place", contexts.context_in_place, ("eager",)),
-    Pass("mish_rational", memory.mish_rational, ("eager",)),
+    Pass("mish_rational", memory.mish_rational, ("eager",), on_gpus=False),
     Pass("in_place", memory.in_place, ("eager",)),
     Pass("row_bands", bands.row_bands, ("eager",)),
     Pass("strided_shuffle", memory.strided_shuffle, ("eager",)),
@@ -61,14 +63,19 @@ PASSES = (
 
 
 def inference_form(
-    network: SRNetwork, *, passes: Sequence[str] | None = None, target: Target = "eager"
+    network: SRNetwork,
+    *,
+    passes: Sequence[str] | None = None,
+    target: Target = "eager",
+    device: torch.device | None = None,
 ) -> InferenceForm:
     """Build the inference form of a network.
 
     Args:
         network: any generator of the family, fused or not; left as it is. What it does in evaluation mode is rebuilt.
-        passes: names of the passes to apply, in any order; None takes those that pay for ``target``.
+        passes: names of the passes to apply, in any order; None takes those that pay for ``target`` on the device.
         target: "eager" runs the form in PyTorch as it is; "graph" is for exporting or compiling it.
+        device: where it is to run; None for the network's own.
 
     Returns:
         A module on the network's device, in its type, with the same input and output. Layouts without a chain form
@@ -77,11 +84,11 @@ def inference_form(
     Raises:
         InvalidOptionError: a pass of that name does not exist.
     """
-    chosen = _chosen(passes, target)
     like = next(network.parameters())
+    chosen = _chosen(passes, target, device or like.device)
     # double precision: the products of weights are rounded once, at the end. On the CPU first, there and back: copies
     # convert on the device that they leave, and several devices have no such numbers
-    twin = copy.deepcopy(network).eval().requires_grad_(False).to("cpu").to(torch.float64)
+    twin = private_copy(network, device="cpu", dtype=torch.float64).eval().requires_grad_(False)
     parts = take_apart(twin) or Parts(twin, nn.Sequential(), nn.Sequential())
     form = InferenceForm(parts, scale=network.scale, minimum_size=network.minimum_size)
     with torch.no_grad():
@@ -93,9 +100,9 @@ def inference_form(
     return form.to(memory_format=form.memory_format)  # pyright: ignore[reportCallIssue] - missing in torch's stubs
 
 
-def _chosen(names: Sequence[str] | None, target: Target) -> list[Pass]:
+def _chosen(names: Sequence[str] | None, target: Target, device: torch.device) -> list[Pass]:
     if names is None:
-        return [step for step in PASSES if target in step.targets]
+        return [step for step in PASSES if target in step.targets and (step.on_gpus or device.type == "cpu")]
     known = [step.name for step in PASSES]
     unknown = sorted(set(names) - set(known))
     if unknown:

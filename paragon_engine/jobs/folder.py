@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-from paragon_arch.errors import ImageError, OutputError, OutputExistsError
+from paragon_arch.errors import AnimationError, ImageError, OutputError, OutputExistsError
 from paragon_arch.files.atomic import make_folder, remove_leftovers
-from paragon_arch.model import ImageModel as ImageModelDescriptor
 
 from ..pictures import (
     Picture,
@@ -24,6 +22,7 @@ from ..pictures import (
 )
 from ..progress import Progress, log
 from ..upscale import UpscaleSettings, upscale_picture
+from ..upscaler import Upscaler
 from .compare import write_comparison
 from .pipeline import run_pipeline
 from .plan import Job, Shard, plan
@@ -59,11 +58,14 @@ class FolderSummary:
     """Outputs that existed already and were left alone."""
     failed: list[tuple[Path, Exception]] = field(default_factory=list[tuple[Path, Exception]])
     """Inputs that could not be upscaled, and why."""
+    passed: list[Path] = field(default_factory=list[Path])
+    """Inputs that are animations."""
     pairs: list[tuple[Path, Path]] = field(default_factory=list[tuple[Path, Path]])
     """Inputs and their outputs, written or skipped: what a report shows."""
 
     def __str__(self) -> str:
-        return f"{len(self.done)} upscaled, {len(self.skipped)} skipped (exist already), {len(self.failed)} failed"
+        text = f"{len(self.done)} upscaled, {len(self.skipped)} skipped (exist already), {len(self.failed)} failed"
+        return text + (f", {len(self.passed)} passed over (animations)" if self.passed else "")
 
 
 class _SkippedError(Exception):
@@ -71,7 +73,7 @@ class _SkippedError(Exception):
 
 
 def upscale_files(
-    model: ImageModelDescriptor[Any],
+    upscaler: Upscaler,
     inputs: Path | Sequence[Path],
     target: Path,
     settings: UpscaleSettings | None = None,
@@ -82,7 +84,7 @@ def upscale_files(
     """Upscale many pictures; reading, upscaling and writing overlap, and a picture that fails does not stop the others.
 
     Args:
-        model: on the device that does the work.
+        upscaler: the model.
         inputs: pictures, folders, and patterns, as for `plan`.
         target: folder for the results, created if needed.
         settings: None for the defaults.
@@ -98,11 +100,11 @@ def upscale_files(
     options = options or FolderOptions()
     check_target(inputs, target)
     jobs = plan(inputs, target, recursive=options.recursive, extension=options.extension, shard=options.shard)
-    return upscale_jobs(model, jobs, settings, options, progress=progress)
+    return upscale_jobs(upscaler, jobs, settings, options, progress=progress)
 
 
 def upscale_jobs(
-    model: ImageModelDescriptor[Any],
+    upscaler: Upscaler,
     jobs: Sequence[Job],
     settings: UpscaleSettings | None = None,
     options: FolderOptions | None = None,
@@ -115,8 +117,11 @@ def upscale_jobs(
         remove_leftovers(folder)
     summary = FolderSummary()
     progress.start(len(jobs), unit="files")
-    worker = _Worker(model, settings, options, progress, summary)
+    worker = _Worker(upscaler, settings, options, progress, summary)
     run_pipeline(jobs, load=worker.load, work=worker.work, save=worker.save, done=worker.done)
+    if summary.passed:
+        shown = ", ".join(path.name for path in summary.passed[:3]) + (", ..." if len(summary.passed) > 3 else "")
+        log.warning("not looked at: %d animations (%s): give them to the command video", len(summary.passed), shown)
     return summary
 
 
@@ -146,13 +151,13 @@ class _Worker:
 
     def __init__(
         self,
-        model: ImageModelDescriptor[Any],
+        upscaler: Upscaler,
         settings: UpscaleSettings,
         options: FolderOptions,
         progress: Progress,
         summary: FolderSummary,
     ) -> None:
-        self._model, self._settings, self._options = model, settings, options
+        self._upscaler, self._settings, self._options = upscaler, settings, options
         self._progress, self._summary = progress, summary
 
     def load(self, job: Job) -> Picture:
@@ -160,7 +165,7 @@ class _Worker:
         if job.target.exists():
             self._look_at_existing(job)
         picture = read_image(job.source, max_pixels=self._settings.max_pixels)
-        size = self._settings.output_size(picture.size, self._model.scale)
+        size = self._settings.output_size(picture.size, self._upscaler.scale)
         check_output(job.target, size, alpha=has_transparency(picture))  # before the work, not after it
         return prepared(picture, job.target, self._options.write)
 
@@ -172,7 +177,7 @@ class _Worker:
             return
         if not self._options.verify:
             raise _SkippedError
-        size = self._settings.output_size(image_size(job.source), self._model.scale)
+        size = self._settings.output_size(image_size(job.source), self._upscaler.scale)
         if is_complete(job.target, size):
             raise _SkippedError
         log.info("%s: exists but is damaged or of another size; made again", job.target)
@@ -181,7 +186,8 @@ class _Worker:
         """Upscale; the original comes along where it is to be compared."""
         before = self._progress.done
         self._progress.advance(0, label=job.source.name)
-        result = upscale_picture(self._model, picture, self._settings, progress=self._progress.part())
+        part, name = self._progress.part(), str(job.source)
+        result = upscale_picture(self._upscaler, picture, self._settings, progress=part, name=name)
         self._progress.advance(before + 1 - self._progress.done)
         return picture if self._options.compare else None, result
 
@@ -205,6 +211,9 @@ class _Worker:
             self._summary.done.append(job.target)
         elif isinstance(error, _SkippedError):
             self._summary.skipped.append(job.target)
+        elif isinstance(error, AnimationError):
+            self._summary.passed.append(job.source)
+            return
         else:
             log.error("%s", error)
             log.debug("while upscaling %s", job.source, exc_info=error)

@@ -96,12 +96,12 @@ def plan(
         log.warning("%s", passed)
     return [
         Job(source, target / name)
-        for (source, _), name in zip(found, _names(found, target, extension), strict=True)
+        for (source, _), name in zip(found, result_names(found, target, extension), strict=True)
         if shard is None or shard.has(name.as_posix())
     ]
 
 
-def _names(found: Sequence[tuple[Path, Path]], target: Path, extension: str | None) -> list[Path]:
+def result_names(found: Sequence[tuple[Path, Path]], target: Path, extension: str | None) -> list[Path]:
     """A relative name for each result, no two of them equal."""
     names = [path.with_suffix(extension or _own_extension(path)) for _, path in found]
     times = Counter(_key(name) for name in names)

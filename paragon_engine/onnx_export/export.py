@@ -7,7 +7,6 @@ because the networks put every decision about sizes into the graph (`paragon_arc
 
 from __future__ import annotations
 
-import copy
 import inspect
 import io as streams
 import os
@@ -19,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 import paragon_arch
+from paragon_arch.copying import private_copy
 from paragon_arch.errors import InvalidOptionError, OutputError
 from paragon_arch.files.atomic import atomic_path
 from paragon_arch.layouts import identify
@@ -115,7 +115,7 @@ def export_onnx(
     """
     _check_options(network, opset=opset, dynamic=dynamic, size=size, precision=precision, video=video)
     require("onnx", "ONNX export")
-    traced = copy.deepcopy(comparable(network)).to("cpu", torch.float32).eval()
+    traced = private_copy(comparable(network), device="cpu", dtype=torch.float32).eval()
     graph = _trace(traced, TRACED_AT if size is None else size, opset, dynamic, video)
     graph = slimmed(graph) if slim else graph
     if precision == "fp16":

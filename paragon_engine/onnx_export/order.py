@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import copy
-
 from torch import nn
 
+from paragon_arch.copying import private_copy
 from paragon_arch.networks.v2_atd import CategoryAttention
 
 
@@ -13,7 +12,7 @@ def comparable(network: nn.Module) -> nn.Module:
     """What a graph of the network computes: the network itself, or a copy of v2-atd's pro with the stable order."""
     if not sorts_tokens(network):
         return network
-    network = copy.deepcopy(network)
+    network = private_copy(network)
     for module in network.modules():
         if isinstance(module, CategoryAttention):
             module.stable = True

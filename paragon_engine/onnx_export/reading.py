@@ -43,7 +43,7 @@ def read_graph(path: Path | str) -> bytes:
     if not model.graph.input or not model.graph.output:
         raise CorruptCheckpointError(f"{path}: an ONNX model without input or output, or another kind of file")
     try:
-        refuse_untrusted(onnx, model)
+        refuse_untrusted(onnx, model, len(data))
     except CheckpointError as error:
         raise type(error)(f"{path}: {error}") from error
     return data

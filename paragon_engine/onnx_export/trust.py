@@ -7,14 +7,19 @@ need the file's own bytes alone.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from paragon_arch.errors import CheckpointError, CorruptCheckpointError, UnsafeCheckpointError, UnsupportedFormatError
+from paragon_arch.errors import UnsafeCheckpointError, UnsupportedFormatError
+
+from .foresight import refuse_memory
+from .messages import corrupt, messages
 
 MAX_ELEMENTS = 2**29
 """Elements of a tensor whose shape the file fixes: 2 GiB in FP32, the most that an ONNX file can hold itself."""
-MAX_NODES = 1_000_000
+MAX_SCALE = 16
+"""Largest scale of an upscaler."""
+MAX_NODES = 100_000
 """Nodes of a graph after its functions are expanded."""
 DOMAINS = ("", "ai.onnx", "com.microsoft", "com.microsoft.nchwc")
 """Operators that runtimes have without a library of somebody else. The last two come from ONNX Runtime's own tools."""
@@ -22,34 +27,24 @@ _OUTSIDE = ("EPContext",)
 """Operators whose data is a file of its own, or code for one device."""
 
 
-def refuse_untrusted(onnx: Any, model: Any) -> None:
+def refuse_untrusted(onnx: Any, model: Any, size: int) -> None:
     """Check a parsed model.
 
     Args:
         onnx: the package.
-        model: a ``ModelProto``.
+        model: a ``ModelProto``; the sizes of its inputs are filled in.
+        size: bytes of the file.
 
     Raises:
         UnsafeCheckpointError: it refers to other files, in whatever position.
         UnsupportedFormatError: it needs operators that no runtime has by itself.
         CorruptCheckpointError: it claims more than it holds, or tensors of gigabytes; its functions call themselves.
     """
-    for message in _messages(model):
+    for message in messages(model):
         _refuse_message(onnx, message)
     _refuse_expansion(model)
     _refuse_operators(model)
-    _refuse_giants(onnx, model)
-
-
-def _messages(root: Any) -> Iterator[Any]:
-    """Every message inside a message: the positions in which a tensor can hide are more than anybody would list."""
-    waiting = [root]
-    while waiting:
-        message = waiting.pop()
-        yield message
-        for field, value in message.ListFields():
-            if field.message_type is not None:
-                waiting += [value] if hasattr(value, "ListFields") else value
+    refuse_memory(onnx, model, size)
 
 
 def _refuse_message(onnx: Any, message: Any) -> None:
@@ -71,19 +66,17 @@ def _refuse_tensor(onnx: Any, tensor: Any) -> None:
     )  # fmt: skip
     held = sum(map(len, numbers))
     if any(side < 0 for side in tensor.dims) or math.prod(tensor.dims) > 8 * held:  # eight one-bit elements in a byte
-        raise _corrupt(
-            f"its tensor {tensor.name[:80]!r} claims {_shape(tensor.dims)} elements but holds {held} numbers"
-        )
+        raise corrupt(f"its tensor {tensor.name[:80]!r} claims {_shape(tensor.dims)} elements but holds {held} numbers")
 
 
 def _refuse_size(sides: Sequence[int], what: str) -> None:
     if any(side < 0 for side in sides) or math.prod(sides) > MAX_ELEMENTS:
-        raise _corrupt(f"it declares {what} of {_shape(sides)} elements, which no upscaler needs")
+        raise corrupt(f"it declares {what} of {_shape(sides)} elements, which no upscaler needs")
 
 
 def _refuse_operators(model: Any) -> None:
     local = {(item.domain, item.name) for item in model.functions}
-    for node in (message for message in _messages(model) if message.DESCRIPTOR.name == "NodeProto"):
+    for node in (message for message in messages(model) if message.DESCRIPTOR.name == "NodeProto"):
         if node.op_type in _OUTSIDE:
             raise UnsafeCheckpointError(f"keeps work in other files ({node.op_type}): use the model it was made from")
         if node.domain not in DOMAINS and (node.domain, node.op_type) not in local:
@@ -100,17 +93,17 @@ def _refuse_expansion(model: Any) -> None:
 
     def size(name: tuple[str, str], above: tuple[tuple[str, str], ...]) -> int:
         if name in above or len(above) > 100:
-            raise _corrupt(f"its function {name[1][:80]!r} calls itself")
+            raise corrupt(f"its function {name[1][:80]!r} calls itself")
         if name not in sizes:
             sizes[name] = _expanded(called[name], lambda inner: size(inner, (*above, name)), called)
         return sizes[name]
 
     if _expanded(_calls(model.graph), lambda name: size(name, ()), called) > MAX_NODES:
-        raise _corrupt("its functions expand to more nodes than any upscaler has")
+        raise corrupt("its functions expand to more nodes than any upscaler has")
 
 
 def _calls(item: Any) -> list[tuple[str, str]]:
-    return [(node.domain, node.op_type) for node in _messages(item) if node.DESCRIPTOR.name == "NodeProto"]
+    return [(node.domain, node.op_type) for node in messages(item) if node.DESCRIPTOR.name == "NodeProto"]
 
 
 def _expanded(
@@ -121,20 +114,5 @@ def _expanded(
     return sum(size(name) if name in functions else 1 for name in names)
 
 
-def _refuse_giants(onnx: Any, model: Any) -> None:
-    """Refuse tensors that the graph makes of constants, such as a ConstantOfShape of terabytes."""
-    try:
-        inferred = onnx.shape_inference.infer_shapes(model, data_prop=True)
-    except Exception as error:  # an operator with wrong inputs; the package's errors share no base class
-        raise _corrupt(f"its shapes contradict each other ({str(error)[:100]})") from error
-    for message in _messages(inferred.graph):
-        if message.DESCRIPTOR.name == "TensorShapeProto":
-            _refuse_message(onnx, message)
-
-
 def _shape(sides: Sequence[int]) -> str:
     return " x ".join(map(str, list(sides)[:8])) or "1"
-
-
-def _corrupt(text: str) -> CheckpointError:
-    return CorruptCheckpointError(f"an ONNX model that cannot be right: {text}")

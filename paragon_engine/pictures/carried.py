@@ -234,14 +234,15 @@ def _translated(info: PictureInfo, fmt: Format) -> PictureInfo:
 
 
 def _colours(info: PictureInfo, fmt: Format) -> PictureInfo:
-    """Colours that are described by numbers as a profile where the format has no place for numbers."""
-    for kind in KINDS:
-        if kind.has(info) and kind.holding(fmt.name) is _PROFILE:
-            profile = described(info)
-            return replace(info, icc_profile=profile, gamma=None, chromaticities=None, srgb_intent=None, cicp=None)
-        if kind.has(info) and kind.holding(fmt.name) is _UNTAGGED:
-            info = kind.without(info)
-    return info
+    """What a format other than PNG says about colours: one thing, the one that a PNG gives most weight."""
+    if fmt.name == "PNG":
+        return info
+    bare = replace(info, icc_profile=None, gamma=None, chromaticities=None, srgb_intent=None)
+    if info.cicp is not None and fmt.name == "AVIF":
+        return bare
+    if any(kind.has(info) and kind.holding(fmt.name) is _PROFILE for kind in KINDS):
+        return replace(bare, icc_profile=described(info), cicp=None)
+    return replace(bare, icc_profile=info.icc_profile)
 
 
 def _limited(info: PictureInfo, fmt: Format, lost: list[str]) -> PictureInfo:

@@ -101,10 +101,17 @@ class Block:
         """The entries of a directory.
 
         Raises:
-            StructureError: it lies outside of the data or is absurdly long.
+            StructureError: it lies outside of the data, is absurdly long, or its values are larger than the data.
         """
         count, start, size = self._layout(at)
-        return [self._entry(start + index * size) for index in range(count)]
+        result: list[Entry] = []
+        room = len(self.data)
+        for index in range(count):
+            result.append(self._entry(start + index * size))
+            room -= len(result[-1].data or b"")
+            if room < 0:
+                raise StructureError(f"values that overlap in the directory at byte {at}")
+        return result
 
     def _entry(self, at: int) -> Entry:
         tag, kind = self.number(at, "H"), self.number(at + 2, "H")
@@ -169,6 +176,8 @@ def tree(block: Block, at: int, *, seen: frozenset[int] = frozenset()) -> dict[i
     """A directory as values, with the directories that it points to; what cannot be read is left out."""
     found: dict[int, Value | dict[int, Value]] = {}
     for entry in block.entries(at):
+        if entry.tag in found:
+            continue
         if entry.tag in POINTERS:
             place = block.sub(at, entry.tag)
             if place and place not in seen | {at}:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 Pixels = NDArray[np.float32]
+Levels = np.ndarray[Any, np.dtype[Any]]
+"""Values of 8 or 16 bits."""
+BAND = 64
+"""Rows that are converted at once."""
 
 
 @dataclass(frozen=True)
@@ -79,11 +84,36 @@ def has_transparency(picture: Picture) -> bool:
     return picture.alpha is not None and bool(picture.alpha.min() < 1)
 
 
+def in_bands(rows: Callable[[int, int], Levels], height: int) -> Levels:
+    """All rows of a picture, made a few at a time, so that what making them takes never has the picture's size.
+
+    Args:
+        rows: gives the rows from one to before another, ``(h, W, C)``.
+        height: number of all rows.
+    """
+    first = rows(0, min(BAND, height))
+    if height <= BAND:
+        return first
+    result = np.empty((height, *first.shape[1:]), first.dtype)
+    result[:BAND] = first
+    for top in range(BAND, height, BAND):
+        result[top : top + BAND] = rows(top, min(top + BAND, height))
+    return result
+
+
 def to_bytes(values: Pixels) -> NDArray[np.uint8]:
     """0..1 to 0..255, rounded to nearest and clipped."""
-    return (values.clip(0, 1) * 255 + 0.5).astype(np.uint8)
+    return _levels(values, 255).astype(np.uint8)
 
 
 def to_words(values: Pixels) -> NDArray[np.uint16]:
     """0..1 to 0..65535, rounded to nearest and clipped."""
-    return (values.clip(0, 1) * 65535 + 0.5).astype(np.uint16)
+    return _levels(values, 65535).astype(np.uint16)
+
+
+def _levels(values: Pixels, top: int) -> Pixels:
+    """0..1 to 0.5..top + 0.5, with one copy."""
+    result = values.clip(0, 1)
+    result *= top
+    result += 0.5
+    return result

@@ -76,14 +76,22 @@ class _Reader:
         self.kept: list[bytes] = []
         self.chunks = Chunks()
         self._left, self._texts = MAX_ALL, 0
+        self._lines: dict[str, list[str]] = {}
 
     def run(self) -> None:
+        """Read to the end."""
+        self._read()
+        self.chunks.text = {key: "\n".join(lines) for key, lines in self._lines.items()}
+
+    def _read(self) -> None:
         self.kept.append(self._stream.read(8))
         while len(head := self._stream.read(8)) == 8:
             length, kind = struct.unpack(">I4s", head)
-            if kind == b"IDAT" and not self._pixels:
+            if (kind == b"IDAT" and not self._pixels) or (kind in _KNOWN and length > MAX_ALL):
                 self._stream.seek(length + 4, io.SEEK_CUR)
-            elif kind in _KNOWN and length <= MAX_ALL:
+                if kind in _KNOWN:
+                    self._note(f"a {kind.decode()} chunk of over {MAX_ALL:,} bytes")
+            elif kind in _KNOWN:
                 content, check = self._stream.read(length), self._stream.read(4)
                 if len(content) < length or len(check) < 4:
                     self.kept.append(head + content)
@@ -158,10 +166,8 @@ class _Reader:
             chunks.xmp = data
         elif raw:
             self._take_profile(raw[1].lower(), value)
-        elif key in chunks.text:
-            chunks.text[key] += "\n" + value
         else:
-            chunks.text[key] = value
+            self._lines.setdefault(key, []).append(value)
 
     def _take_profile(self, kind: str, value: str) -> None:
         """A profile in hexadecimal digits, as ImageMagick writes them; what the chunk of its own says goes first."""
@@ -219,13 +225,6 @@ def _text_chunk(key: str, value: str) -> bytes:
         return chunk(b"tEXt", name + b"\0" + value.encode("latin-1"))
     except UnicodeEncodeError:
         return chunk(b"iTXt", name + b"\0\0\0\0\0" + value.encode("utf-8", "replace"))
-
-
-def with_chunks(png: bytes, info: PictureInfo) -> Iterator[bytes]:
-    """The parts of a PNG that an encoder made, with what a picture carries behind its header."""
-    yield png[:33]
-    yield from ancillary(info)
-    yield png[33:]
 
 
 def read_colour(found: Chunks) -> dict[str, object]:

@@ -115,11 +115,15 @@ def _open(path: Path, stack: ExitStack, pixels: bool) -> _Opened:
         stream.seek(0)
         if head == png_chunks.SIGNATURE:
             chunks, small = png_chunks.read(stream, pixels=pixels)
-            image = stack.enter_context(Image.open(small, formats=["PNG"]))
-            return _Opened(path, image, chunks, small)
+            return _Opened(path, _pillow(small, ["PNG"], stack), chunks, small)
         if head[:4] in _TIFF:
             return _open_tiff(path, stream, stack)
-    return _Opened(path, stack.enter_context(Image.open(path, formats=names)))
+    return _Opened(path, _pillow(path, names, stack))
+
+
+def _pillow(source: Path | IO[bytes], formats: list[str], stack: ExitStack) -> Image.Image:
+    image: Image.Image = Image.open(source, formats=formats)
+    return stack.enter_context(image)
 
 
 def _open_tiff(path: Path, stream: IO[bytes], stack: ExitStack) -> _Opened:
@@ -128,8 +132,7 @@ def _open_tiff(path: Path, stream: IO[bytes], stack: ExitStack) -> _Opened:
     stack.callback(view.release)
     layout = tiff_samples.layout_of(path, view)
     try:
-        image = stack.enter_context(Image.open(path, formats=["TIFF"]))
-        return _Opened(path, image, tiff=view, layout=layout)
+        return _Opened(path, _pillow(path, ["TIFF"], stack), tiff=view, layout=layout)
     except Image.UnidentifiedImageError as error:
         if layout is None:
             raise ImageError(f"{path}: this kind of TIFF is not supported; save it as PNG") from error
@@ -147,13 +150,13 @@ def _check(opened: _Opened, max_pixels: int) -> None:
         return
     if image.format == "TIFF":
         raise ImageError(f"{path}: has {frames} pages; only single pictures are supported")
-    raise AnimationError(f"{path}: has {frames} frames; animations are for the command video")
+    raise AnimationError(f"{path}: has {frames} frames; animations are for the command video (to .webp, .apng or .gif)")
 
 
 def _decode(opened: _Opened) -> Picture:
     image, path = opened.image, opened.path
     info, notes = _info(opened)
-    if not opened.unknown:
+    if not opened.unknown and not (opened.layout and opened.layout.planar):
         image.load()
     values, bits = _samples(opened, info.icc_profile)
     values = _oriented(values, _orientation(opened, stored=opened.layout is not None))
@@ -175,9 +178,11 @@ def _samples(opened: _Opened, icc: bytes | None) -> tuple[Pixels, int]:
     if layout is not None:
         assert opened.tiff is not None
         values = tiff_samples.read(opened.path, opened.tiff, layout)
-        if not opened.unknown:
-            stored = _oriented(values, _orientation(opened, stored=True))  # Pillow has turned it by now
-            check_against(opened.path, stored, image, 2**layout.bits - 1)
+        if not opened.unknown and not layout.planar:  # of which Pillow takes bytes for samples
+            turned = _oriented(values, _orientation(opened, stored=True))  # as Pillow has by now
+            if layout.alpha == 1:  # and here it has divided the colours by alpha
+                turned, image = turned[..., -1:], image.getchannel("A")
+            check_against(opened.path, turned, image, 2**layout.bits - 1)
         return tiff_samples.meaning(values, layout), 16
     if chunks is None:
         return _values(opened.path, _to_rgb(image, icc) if image.mode in _CONVERTED else image)
@@ -252,7 +257,7 @@ def _of_tiff(info: PictureInfo, data: memoryview) -> tuple[PictureInfo, bytes | 
             )
             dots += [over / under] if under else []
     unit = block.integers(found[296])[:1] if 296 in found else (2,)
-    factor = {(2,): 1.0, (3,): 2.54}.get(unit)
+    factor = {2: 1.0, 3: 2.54}.get(unit[0] if unit else 2)
     sensible = factor is not None and len(dots) == 2 and all(0 < value < 1e5 for value in dots)
     return replace(
         info,

@@ -7,7 +7,6 @@ points into the data by its offset, makers' notes above all, stays right.
 from __future__ import annotations
 
 import struct
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from . import iptc
+from .deflate import deflated
 from .exif import STRUCTURE
 from .ifd import BYTE, LONG, RATIONAL, SHORT, UNDEFINED, Block, Value, build, with_values
 from .picture import PictureInfo
@@ -31,7 +31,12 @@ def write_tiff(path: Path, data: np.ndarray[Any, np.dtype[Any]], info: PictureIn
         OverflowError: more than the 4 GB that a TIFF holds.
     """
     block = Block(info.exif if info.exif is not None else build("<", {}))
-    strip = zlib.compress(_differences(data, block.order), level)
+    order = block.order
+
+    def content(top: int, bottom: int) -> bytes:
+        return _differences(data[top:bottom], order)
+
+    strip = b"".join(deflated(content, len(data), data[:1].nbytes, level))
     block, head, directory = _with_structure(block, data, info, len(strip))
     if len(head) + len(strip) >= 2**32:
         raise OverflowError("more than 4 GB do not fit into a TIFF; write PNG")

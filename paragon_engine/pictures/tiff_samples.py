@@ -91,7 +91,8 @@ def header(data: Data) -> Image.Image:
     width, height = tags[256][0], tags[257][0]
     plain = {256: (width,), 257: (height,), _BITS: (8,), _COMPRESSION: (1,), _PHOTOMETRIC: (1,), _SAMPLES: (1,),
              _STRIP_PLACES: (8,), _STRIP_ROWS: (height,), _STRIP_BYTES: (width * height,)}  # fmt: skip
-    return Image.open(io.BytesIO(_with_directory(bytes(data[:8]), Block(bytes(data[:16])), plain)), formats=["TIFF"])
+    image: Image.Image = Image.open(io.BytesIO(_with_directory(bytes(8), plain)), formats=["TIFF"])
+    return image
 
 
 def read(path: Path, data: Data, layout: Layout) -> NDArray[np.float32]:
@@ -160,7 +161,7 @@ class _Unpacker:
 
     def _decoded(self, row: int, across: int, index: int, planes: int) -> NDArray[np.uint8]:
         """Pillow's reading of the file as gray bytes."""
-        block, tags = self._block, self._tags
+        tags = self._tags
         width = row * across
         places, sizes = (_TILE_PLACES, _TILE_BYTES) if self._tile[0] else (_STRIP_PLACES, _STRIP_BYTES)
         each = len(tags[places]) // planes
@@ -174,27 +175,24 @@ class _Unpacker:
             new[_STRIP_ROWS] = (min(tags.get(_STRIP_ROWS, (self._height,))[0], self._height),)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            image: Image.Image = Image.open(io.BytesIO(_with_directory(self._data, block, new)), formats=["TIFF"])
+            image: Image.Image = Image.open(io.BytesIO(_with_directory(self._data, new)), formats=["TIFF"])
             with image:
                 image.load()
                 return np.asarray(image)
 
 
-def _with_directory(data: bytes, block: Block, tags: dict[int, tuple[int, ...]]) -> bytes:
-    """The file with this directory as its first one."""
-    order, wide = block.order, "Q" if block.big else "I"
-    kind, room = (16, 8) if block.big else (4, 4)
+def _with_directory(data: bytes, tags: dict[int, tuple[int, ...]]) -> bytes:
+    """The file with this directory as its only one, as a classic little-endian TIFF whatever it was."""
     at = len(data) + len(data) % 2
-    behind = at + (8 + 20 * len(tags) if block.big else 2 + 12 * len(tags)) + room
+    behind = at + 2 + 12 * len(tags) + 4
     rows, values = b"", b""
     for tag, numbers in sorted(tags.items()):
-        packed = struct.pack(f"{order}{len(numbers)}{wide}", *numbers)
-        if len(packed) > room:
-            packed, values = struct.pack(order + wide, behind + len(values)), values + packed
-        rows += struct.pack(f"{order}HH{wide}", tag, kind, len(numbers)) + packed.ljust(room, b"\0")
-    count = struct.pack(order + ("Q" if block.big else "H"), len(tags))
-    head = data[: block.head] + struct.pack(order + wide, at) + data[block.head + room :]
-    return head + bytes(len(data) % 2) + count + rows + bytes(room) + values
+        packed = struct.pack(f"<{len(numbers)}I", *numbers)
+        if len(packed) > 4:
+            packed, values = struct.pack("<I", behind + len(values)), values + packed
+        rows += struct.pack("<HHI", tag, 4, len(numbers)) + packed
+    directory = struct.pack("<H", len(tags)) + rows + bytes(4) + values
+    return struct.pack("<2sHI", b"II", 42, at) + data[8:] + bytes(len(data) % 2) + directory
 
 
 def _unpacked(raw: NDArray[np.uint8], bits: int) -> NDArray[np.uint16]:

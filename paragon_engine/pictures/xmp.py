@@ -55,10 +55,18 @@ _DOWN = re.compile(r"GPano:(?:CroppedAreaImageHeightPixels|CroppedAreaTopPixels|
 _MOTION = re.compile(r"GCamera:(?:MotionPhoto|MicroVideo)")
 _GAIN = re.compile(r"hdrgm:|HDRGainMap:")
 
+_ATTRIBUTE = re.compile(rb"\s([^\s=\"'<>/]+)\s*=\s*(\"[^\"]*\"|'[^']*')")
 _TAG = re.compile(rb"(?:[^\"'>]+|\"[^\"]*\"|'[^']*')*>")
 
 Rewrite = Callable[[str, "list[str]", str], "str | None"]
 """(canonical name, names of the elements that it is in, value) -> the new value; None to cut it out."""
+
+
+_LIMIT, _DEPTH = 4 * 2**20, 64
+
+
+class _UnreadableError(ValueError):
+    """A packet is no sensible XMP."""
 
 
 @dataclass
@@ -130,13 +138,16 @@ def _as_utf8(packet: bytes | str | None) -> bytes | None:
 
 def _rewritten(data: bytes, rewrite: Rewrite) -> bytes | None:
     """The packet with values changed and cut out; None, with a warning, where it is no XML."""
+    if len(data) > _LIMIT:
+        log.warning("XMP data of over %d MiB is left out", _LIMIT // 2**20)
+        return None
     if b"<!DOCTYPE" in data or b"<!ENTITY" in data:
         log.warning("XMP data with a document type is left out")
         return None
     finder = _Finder(data, rewrite)
     try:
         finder.run()
-    except expat.ExpatError as error:
+    except (expat.ExpatError, _UnreadableError) as error:
         log.warning("XMP data is damaged and left out: %s", error)
         return None
     result, end = bytearray(), 0
@@ -153,6 +164,7 @@ class _Finder:
     def __init__(self, data: bytes, rewrite: Rewrite) -> None:
         self._data, self._rewrite = data, rewrite
         self._open: list[_Element] = []
+        self._spans: tuple[int, dict[str, re.Match[bytes]]] = (-1, {})
         self.edits: list[tuple[int, int, bytes]] = []
         parser: Any = expat.ParserCreate("utf-8")
         parser.StartElementHandler = self._start
@@ -178,6 +190,8 @@ class _Finder:
     def _start(self, name: str, attributes: list[str]) -> None:
         at: int = self._parser.CurrentByteIndex
         stop = self._tag_end(at)
+        if len(self._open) >= _DEPTH:
+            raise _UnreadableError(f"elements in each other over {_DEPTH} deep")
         element = _Element(name, at, content=stop)
         pairs = list(zip(attributes[::2], attributes[1::2], strict=True))
         element.names = {key[6:]: value for key, value in pairs if key.startswith("xmlns:")}
@@ -198,14 +212,16 @@ class _Finder:
         new = self._rewrite(self._canonical(key), inside, value)
         if new == value:
             return
-        pattern = rb"\s" + re.escape(key.encode()) + rb"\s*=\s*(\"[^\"]*\"|'[^']*')"
-        found = re.compile(pattern).search(self._data, at, stop)
+        if self._spans[0] != at:
+            found_all = _ATTRIBUTE.finditer(self._data, at, stop)
+            self._spans = at, {match[1].decode("utf-8", "replace"): match for match in found_all}
+        found = self._spans[1].get(key)
         if found is None:
             return
         if new is None:
             self.edits.append((found.start(), found.end(), b""))
         else:
-            self.edits.append((found.start(1) + 1, found.end(1) - 1, _escaped(new)))
+            self.edits.append((found.start(2) + 1, found.end(2) - 1, _escaped(new)))
 
     def _text(self, text: str) -> None:
         if self._open:
@@ -214,14 +230,14 @@ class _Finder:
     def _end(self, _: str) -> None:
         element = self._open.pop()
         at: int = self._parser.CurrentByteIndex
-        # of an empty element (<a/>) the end has the place of the start
-        stop = element.content if at <= element.start else self._data.index(b">", at) + 1
+        empty = self._data[element.content - 2 : element.content] == b"/>"
+        stop = element.content if empty else self._data.index(b">", at) + 1
         inside = [item.name for item in self._open]
         value = "".join(element.text)
         new = self._rewrite(element.name, inside, value)
         if new is None:
             self.edits.append((element.start, stop, b""))
-        elif new != value and not element.children and at > element.start:
+        elif new != value and not element.children and not empty:
             self.edits.append((element.content, at, _escaped(new)))
 
 

@@ -8,7 +8,6 @@ checkpoint without calibrating again. Rounding passes gradients straight through
 
 from __future__ import annotations
 
-import copy
 import os
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import cast
@@ -17,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 import paragon_arch
+from paragon_arch.copying import private_copy
 from paragon_arch.errors import InvalidOptionError
 from paragon_arch.files.checkpoint import read_checkpoint
 from paragon_arch.networks.base import SRNetwork
@@ -138,7 +138,7 @@ def prepare_qat(
 
 def surviving(network: SRNetwork) -> tuple[str, ...]:
     """Names of the convolutions that are still layers of their own in the network's inference form."""
-    twin = copy.deepcopy(network)
+    twin = private_copy(network)
     prepare_qat(twin, only=_convolutions(twin))
     enable(fakes(twin), False)
     found = named_fakes(inference_form(twin, target="graph"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from paragon_arch.copying import private_copy
 from paragon_arch.networks.base import SRNetwork
 from paragon_arch.networks.magic import MagicResample
 
@@ -64,7 +64,7 @@ def fine_tune(
         InvalidOptionError: no convolution of the network can be trained.
     """
     settings, progress = settings or FineTuning(), progress or Progress()
-    twin = copy.deepcopy(fused(network)).requires_grad_(True)
+    twin = private_copy(fused(network)).requires_grad_(True)
     _freeze_filters(twin)
     prepare_qat(twin)
     pairs = crops(

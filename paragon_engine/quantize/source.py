@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,14 +12,17 @@ from torch import Tensor
 
 import paragon_arch
 from paragon_arch.api import network_of
+from paragon_arch.copying import private_copy
 from paragon_arch.errors import InvalidOptionError, OutputError
 from paragon_arch.networks.base import SRNetwork
 
-from ..backends.forms import fused, graph_of, sizes_for
+from ..backends.forms import fused, sizes_for
+from ..catalog import find_model
 from ..inference import inference_form
 from ..onnx_export import TOLERANCE, compare, export_onnx
 from ..packages import require
 from ..progress import log
+from ..upscaler import Upscaler
 from .fake import Range, enable, fakes, named_fakes, prepare_qat, ranges_of, stored_ranges
 from .options import QuantizationOptions
 
@@ -49,13 +51,15 @@ def open_source(source: Source, options: QuantizationOptions) -> Subject:
     require("onnx", "quantising")
     require("onnxruntime", "quantising")
     if isinstance(source, str | os.PathLike):
+        source = find_model(os.fspath(source))
         ranges, network = stored_ranges(source), paragon_arch.open_model(source).model
     else:
         network = network_of(source)
         ranges = ranges_of(network)
     scale, channels = network.scale, int(network.hyperparameters.get("in_channels", 3))
     if not ranges:
-        return Subject(graph_of(network), scale, channels)
+        with Upscaler(network, device="cpu") as upscaler:
+            return Subject(upscaler.graph(), scale, channels)
     if options.kind != "int8":
         raise InvalidOptionError("the checkpoint was trained for INT8; it cannot be exported as another kind")
     graph, bounds, trained = _trained(network, ranges)
@@ -67,7 +71,7 @@ def _trained(
     network: SRNetwork, ranges: Mapping[str, Range]
 ) -> tuple[bytes, dict[str, dict[str, float]], frozenset[str]]:
     """The graph of a network with fake quantisation, ranges of the tensors that its layers read, and their weights."""
-    twin = copy.deepcopy(network)
+    twin = private_copy(network)
     if not fakes(twin):
         twin = fused(twin)
         prepare_qat(twin, ranges=ranges)

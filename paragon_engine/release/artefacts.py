@@ -13,16 +13,16 @@ import torch
 from torch import Tensor
 
 import paragon_arch
+from paragon_arch.copying import private_copy
 from paragon_arch.errors import CorruptCheckpointError, InvalidOptionError, OutputError
 from paragon_arch.networks.base import SRNetwork
 
-from ..devices import resolve_device
+from ..devices import computing, resolve_device
 from ..onnx_export import comparable, inferred_scale, properties, read_graph, with_rounding
 from ..onnx_export.reading import minimum_size, stated_number
+from ..onnx_export.trust import MAX_SCALE
 from ..packages import require
 
-MAX_SCALE = 16
-"""Largest scale that a file's metadata are believed."""
 Run = Callable[[Tensor], Tensor]
 """``(N, C, H, W)`` FP32 in 0..1 to ``(N, C, H*s, W*s)`` FP32, both on the CPU."""
 VideoRun = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
@@ -81,16 +81,16 @@ def network_artefact(
 ) -> Artefact:
     """A network, run by PyTorch in FP32; in the order of its graphs where that is not the same (`comparable`)."""
     where = resolve_device(device)
-    network = cast("SRNetwork", comparable(network)).to(where)
+    network = cast("SRNetwork", private_copy(comparable(network), device=where))
 
-    @torch.inference_mode()
     def run(x: Tensor) -> Tensor:
-        return network(x.to(where)).float().cpu()
+        with computing(where):
+            return network(x.to(where)).float().cpu()
 
-    @torch.inference_mode()
     def video(x: Tensor, previous: Tensor) -> tuple[Tensor, Tensor]:
-        out, features = network(x.to(where), previous.to(where), feature_tap=True)
-        return out.float().cpu(), features.float().cpu()
+        with computing(where):
+            out, features = network(x.to(where), previous.to(where), feature_tap=True)
+            return out.float().cpu(), features.float().cpu()
 
     return Artefact(
         name=name,
@@ -213,6 +213,6 @@ def _scale(graph: bytes, facts: Mapping[str, str], name: str, fixed: tuple[int, 
     found = inferred_scale(graph, 64 if fixed is None else fixed[0])
     if found is None:
         found = stated_number(facts, "paragonsr.scale", MAX_SCALE)
-    if found is None or found != int(found) or found < 1:
+    if found is None or found != int(found) or not 1 <= found <= MAX_SCALE:
         raise CorruptCheckpointError(f"{name}: no integer scale can be inferred: not a graph that upscales images")
     return int(found)

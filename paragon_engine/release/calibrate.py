@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ import torch
 from torch import Tensor
 
 import paragon_arch
+from paragon_arch.copying import private_copy
 from paragon_arch.errors import ImageError, InvalidOptionError
 from paragon_arch.loading import Opened
 from paragon_arch.model import FamilyModel
@@ -89,7 +89,7 @@ def calibrate(
         InvalidOptionError: the model has no kernel generators (left).
         ImageError: there are no pictures, or none is large enough to be read.
     """
-    network = copy.deepcopy(model.model)
+    network = private_copy(model.model)
     blocks = [m for m in network.modules() if isinstance(m, TrackedTransformer) and m.kernel_generator is not None]
     if not blocks:
         reason = "is fused, so its generators are gone" if network.fused else "has no dynamic kernels"

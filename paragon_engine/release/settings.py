@@ -11,7 +11,7 @@ from typing import Any, cast
 from paragon_arch.errors import InvalidOptionError
 from paragon_arch.files.records import read_toml
 
-from .engine import Profile
+from ..engines import Profile
 from .export import ExportOptions
 from .facts import Credits, stem_of
 

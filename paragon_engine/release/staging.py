@@ -26,6 +26,7 @@ from paragon_arch.files.records import recall
 
 from ..progress import log
 from .artefacts import file_sha256
+from .signing import SIGNATURE
 
 MANIFEST = "manifest.json"
 """Of a finished folder: names its files."""
@@ -248,7 +249,7 @@ def _released(folder: Path) -> Ours:
     files = manifest.get("files")
     if not isinstance(manifest.get("key"), str) or not isinstance(files, dict):
         return _nothing
-    names = {MANIFEST, *cast("dict[str, object]", files)}
+    names = {MANIFEST, SIGNATURE, *cast("dict[str, object]", files)}
     return lambda name: name in names
 
 

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import paragon_arch
+from paragon_arch.copying import private_copy
 from paragon_arch.errors import OutputError, QualityError
 from paragon_arch.files.atomic import atomic_path
 from paragon_arch.networks.base import SRNetwork
 
+from ..engines import trtexec_commands
 from ..onnx_export import Precision, has_feature_tap, properties, read_graph, usable_opset, with_metadata
 from ..progress import Progress, log
 from . import samples
 from .artefacts import graph_artefact, open_artefact
-from .engine import trtexec_commands
 from .export import ExportOptions, Source, export_fp32, export_half, open_source, prove
 from .facts import PREFIX, date_of, file_name, model_facts, parity_facts, with_prefix
 from .pictures import PictureSet, fit_channels, photographs, picture_files, reduced
@@ -169,7 +169,7 @@ def _quantizable(work: Work) -> SRNetwork:
     """The fused network, with the ranges of quantisation-aware training where the checkpoint has some."""
     from ..quantize import prepare_qat, stored_ranges
 
-    network = copy.deepcopy(work.source.fused.model)
+    network = private_copy(work.source.fused.model)
     ranges = stored_ranges(work.settings.checkpoint)
     if ranges:
         prepare_qat(network, ranges=ranges)

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from paragon_arch.errors import InvalidOptionError
 
+from ..devices import computing
 from ..metrics import Pixels, psnr_y, ssim_y
 from ..progress import Progress
 from .artefacts import Artefact
@@ -217,7 +218,7 @@ def _outputs(candidate: Artefact, reference: Artefact, x: Tensor) -> tuple[list[
         return [reference.run(x)], [candidate.run(x)]
     if reference.network is None or reference.video is None:
         raise InvalidOptionError(f"{candidate.name} is a video graph: verify it against a checkpoint")
-    with torch.inference_mode():
+    with computing(next(reference.network.parameters()).device):
         previous = reference.network(x.flip(3).to(next(reference.network.parameters())), feature_tap=True)[1].cpu()
     return list(reference.video(x, previous)), list(candidate.video(x, previous))
 

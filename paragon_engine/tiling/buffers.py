@@ -17,7 +17,8 @@ from torch import Tensor
 from paragon_arch.networks.stages import Span
 
 from ..progress import log
-from .memory import free_memory, is_out_of_memory
+from .available import free_memory
+from .memory import is_out_of_memory
 
 
 class Buffer:
@@ -129,8 +130,7 @@ class Store:
         try:
             if kind == "device":
                 return torch.empty(shape, dtype=self._dtype, device=self._device, memory_format=self._format)
-            pin = self._device.type == "cuda"
-            return torch.empty(shape, dtype=self._dtype, pin_memory=pin, memory_format=self._format)
+            return torch.empty(shape, dtype=self._dtype, memory_format=self._format)
         except (MemoryError, RuntimeError) as error:
             if not is_out_of_memory(error):
                 raise
@@ -186,9 +186,10 @@ def reserve_file(folder: Path, size: int) -> Path:
     return Path(name)
 
 
-def limits_for(device: torch.device, reserve: float) -> Limits:
-    """Limits that leave ``reserve`` bytes of the device's free memory to the tiles."""
-    room = max(0.0, free_memory(device) - reserve)
+def limits_for(device: torch.device, reserve: float, limit: int | None = None) -> Limits:
+    """Limits that leave ``reserve`` bytes of the device's free memory, or of ``limit`` bytes of it, to the tiles."""
+    free = free_memory(device)
+    room = max(0.0, (free if limit is None else min(free, limit)) - reserve)
     if device.type == "cpu":
         return Limits(device=room, host=0)
     return Limits(device=room, host=0.8 * free_memory(torch.device("cpu")))

@@ -1,4 +1,4 @@
-"""How much memory a run needs, and how much there is.
+"""How much memory a run needs.
 
 The need is not guessed from sizes: the network itself is run on the meta device, where tensors have shapes and types
 but no contents, while every allocation is counted. That gives the peak of any layout at any size in milliseconds.
@@ -6,12 +6,9 @@ but no contents, while every allocation is counted. That gives the peak of any l
 
 from __future__ import annotations
 
-import copy
 import math
-import os
 import weakref
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -20,6 +17,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten  # tree_iter came with 2.4
 
+from paragon_arch.copying import private_copy
 from paragon_arch.networks.base import SRNetwork
 
 from ..inference.bands import BandedResidual
@@ -27,10 +25,6 @@ from ..inference.form import InferenceForm
 
 M = TypeVar("M", bound=nn.Module)
 
-FALLBACK_FREE = 4 * 2**30
-"""Bytes assumed to be free where the system does not say."""
-USABLE = 0.8
-"""Share of the free memory that a run may plan with."""
 BOUND_SIDES = 32, 64
 """Sides of the images that `untiled_bound` looks at."""
 BOUND_MARGIN = 1.25
@@ -38,20 +32,6 @@ BOUND_MARGIN = 1.25
 _PER_PIXEL: WeakKeyDictionary[nn.Module, dict[tuple[torch.dtype, int], float | None]] = WeakKeyDictionary()
 HEAP_SLACK = 24 * 2**20
 """Bytes that the C library keeps between maps of many sizes, as tiles at borders and inside make them: measured."""
-
-
-def free_memory(device: torch.device) -> int:
-    """Bytes that can be allocated on a device now; on the CPU without driving the machine into swap."""
-    if device.type == "cuda":
-        cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-        return torch.cuda.mem_get_info(device)[0] + cached
-    try:
-        for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
-            if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) * 1024
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
-    except (OSError, ValueError, AttributeError):  # neither Linux nor POSIX
-        return FALLBACK_FREE
 
 
 class AllocationCounter(TorchDispatchMode):
@@ -150,16 +130,12 @@ def is_out_of_memory(error: BaseException) -> bool:
     return any(phrase in text for phrase in OUT_OF_MEMORY)
 
 
-def release_cached(device: torch.device) -> None:
-    """Give memory that PyTorch keeps for later use back to a device, before a smaller attempt."""
-    cache: Any = getattr(torch, device.type, None)
-    if device.type != "cpu" and hasattr(cache, "empty_cache"):
-        cache.empty_cache()
+def untiled_peak(network: nn.Module, shape: Sequence[int], dtype: torch.dtype, device: str = "cpu") -> int:
+    """Bytes at the peak of one forward pass on an input of this shape, the result included, the input not.
 
-
-def untiled_peak(network: nn.Module, shape: Sequence[int], dtype: torch.dtype) -> int:
-    """Bytes at the peak of one forward pass on an input of this shape, the result included, the input not."""
-    twin, x = on_meta(network), torch.empty(tuple(shape), dtype=dtype, device="meta")
+    ``device`` is the type of the one that the network is to run on.
+    """
+    twin, x = on_meta(network, device), torch.empty(tuple(shape), dtype=dtype, device="meta")
     with torch.inference_mode(), AllocationCounter() as counter:
         twin(x)
     return counter.peak
@@ -196,31 +172,9 @@ def _peak_on_zeros(network: nn.Module, channels: int, side: int, dtype: torch.dt
     return counter.peak
 
 
-def usable_memory(device: torch.device, limit: int | None = None) -> int:
-    """Bytes that a run may plan with on a device: a share of what is free there, and no more than ``limit``."""
-    usable = int(USABLE * free_memory(device))
-    return usable if limit is None else min(usable, limit)
-
-
-def fits(network: nn.Module, shape: Sequence[int], dtype: torch.dtype, usable: int) -> bool:
-    """Whether an untiled run is predicted to fit into ``usable`` bytes.
-
-    True for a network that cannot be run without contents, which none of ours is: running out is noticed anyway.
-    """
-    bound = untiled_bound(network, shape, dtype)
-    if bound is not None and bound <= usable:
-        return True
-    try:
-        need = untiled_peak(network, shape, dtype)
-    except (RuntimeError, NotImplementedError):
-        return True
-    return need <= usable
-
-
-def on_meta(network: M) -> M:
-    """A copy without contents, which goes the ways that the network would go on its own device."""
-    device = next((parameter.device.type for parameter in network.parameters()), "cpu")
-    twin = copy.deepcopy(network).to("meta")
+def on_meta(network: M, device: str) -> M:
+    """A copy without contents, which goes the ways that the network would go on a type of device."""
+    twin = private_copy(network, device="meta")
     for module in twin.modules():
         if isinstance(module, BandedResidual):
             module.meta_as = device

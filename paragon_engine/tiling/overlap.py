@@ -7,21 +7,19 @@ whole image), the seam is feathered over the inner half of the overlap instead, 
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from itertools import product
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from paragon_arch.errors import InvalidOptionError
-from paragon_arch.model import ImageModel as ImageModelDescriptor
-from paragon_arch.model import tiles_itself
 
-from ..devices import without_gradients
+from ..devices import computing, release_cached
 from ..progress import Progress, log
-from .memory import fits, is_out_of_memory, release_cached, usable_memory
+from ..upscaler import Upscaler
+from .memory import is_out_of_memory
 
 TileSize = int | Literal["auto"] | None
 """Side of a tile in input pixels, its context included; 0 or None for the whole image at once."""
@@ -90,51 +88,23 @@ def spans(length: int, tile: int, overlap: int, *, radius: int | None, align: in
     return result
 
 
-def receptive_field(model: ImageModelDescriptor[Any]) -> int | None:
-    """Radius in input pixels that an output depends on; None if it is unlimited or the network does not say."""
-    measure = getattr(model.model, "receptive_field", None)
-    return measure() if callable(measure) else None  # pyright: ignore[reportReturnType]
-
-
-def attention_window(model: ImageModelDescriptor[Any]) -> int | None:
-    """Side of the attention windows in input pixels, which lie on the image's grid; None without windows."""
-    return getattr(getattr(model.model, "traits", None), "window", None)
-
-
-def default_overlap(model: ImageModelDescriptor[Any]) -> int:
+def default_overlap(upscaler: Upscaler) -> int:
     """Overlap in input pixels that makes tiling exact, if that is affordable; `MAX_OVERLAP` at most."""
-    radius = receptive_field(model)
+    radius = upscaler.receptive_field()
     return UNLIMITED_OVERLAP if radius is None else min(2 * radius, MAX_OVERLAP)
 
 
-def is_exact(model: ImageModelDescriptor[Any], overlap: int) -> bool:
+def is_exact(upscaler: Upscaler, overlap: int) -> bool:
     """Whether tiles with this overlap give the same result as the untiled network."""
-    radius = receptive_field(model)
+    radius = upscaler.receptive_field()
     return radius is not None and overlap // 2 >= radius
 
 
-def choose_tile(model: ImageModelDescriptor[Any], x: Tensor, tile: TileSize) -> int:
-    """Settle the tile for an image ``x`` (N, C, H, W): a positive number, the whole image included.
-
-    Raises:
-        InvalidOptionError: the tile is negative or too small to be of use.
-    """
-    whole = max(x.shape[-2:])
-    if tile == "auto":
-        untiled = tiles_itself(model) or fits(model.model, x.shape, model.dtype, usable_memory(model.device))
-        return whole if untiled else min(whole, AUTO_TILE)
-    if not tile:
-        return whole
-    if tile < MIN_TILE:
-        raise InvalidOptionError(f"tile {tile} is too small: give at least {MIN_TILE}, 0 for untiled, or auto")
-    return tile
-
-
 def upscale_overlapping(
-    model: ImageModelDescriptor[Any],
+    upscaler: Upscaler,
     x: Tensor,
     *,
-    tile: TileSize = "auto",
+    tile: int,
     overlap: int | None = None,
     progress: Progress | None = None,
 ) -> Tensor:
@@ -143,9 +113,9 @@ def upscale_overlapping(
     A tile for which memory runs out is cut into smaller ones, and so are all that follow; none is ever skipped.
 
     Args:
-        model: the descriptor, on the device that does the work; it may be on another one than ``x``.
+        upscaler: the model; it may be on another device than ``x``.
         x: ``(N, C, H, W)``, 0..1.
-        tile: side of a tile in input pixels; 0 or None for untiled; "auto" for untiled where that fits.
+        tile: side of a tile in input pixels.
         overlap: input pixels shared by neighbours; None for the one that makes tiling exact, up to `MAX_OVERLAP`.
         progress: advanced by tiles; may cancel.
 
@@ -153,24 +123,24 @@ def upscale_overlapping(
         ``(N, C, H*scale, W*scale)`` in 0..1, float32 on the device of ``x``.
 
     Raises:
-        InvalidOptionError: a tile or overlap that makes no sense.
+        InvalidOptionError: a negative overlap.
+        NonFiniteError: a result is NaN or infinite in the last precision, too.
         MemoryError: not even the smallest tile fits.
         CancelledError: progress was cancelled.
     """
-    size = choose_tile(model, x, tile)
     if overlap is not None and overlap < 0:
         raise InvalidOptionError(f"overlap {overlap} is negative: give 0 or more pixels")
-    worker = _Tiler(model, size, default_overlap(model) if overlap is None else overlap)
-    with without_gradients(model.device):
+    worker = _Tiler(upscaler, tile, default_overlap(upscaler) if overlap is None else overlap)
+    with computing(upscaler.device):
         return worker.run(x, progress or Progress())
 
 
 class _Tiler:
     """Keeps the tile size that has proved to fit."""
 
-    def __init__(self, model: ImageModelDescriptor[Any], tile: int, overlap: int) -> None:
-        self._model, self._tile, self._overlap = model, tile, overlap
-        self._align = math.lcm(model.size_requirements.multiple_of, attention_window(model) or 1)
+    def __init__(self, upscaler: Upscaler, tile: int, overlap: int) -> None:
+        self._upscaler, self._tile, self._overlap = upscaler, tile, overlap
+        self._align = upscaler.subject.multiple_of
         self._told = False
 
     def run(self, x: Tensor, progress: Progress) -> Tensor:
@@ -179,8 +149,8 @@ class _Tiler:
         if len(rows) * len(columns) > 1:
             self._tell()
         progress.start(len(rows) * len(columns))
-        scale = self._model.scale
-        shape = (*x.shape[:-2], x.shape[-2] * scale, x.shape[-1] * scale)
+        scale = self._upscaler.scale
+        shape = (len(x), self._upscaler.channels[1], x.shape[-2] * scale, x.shape[-1] * scale)
         out = torch.zeros(shape, dtype=torch.float32, device=x.device)
         for row, column in product(rows, columns):
             progress.raise_if_cancelled()
@@ -194,14 +164,14 @@ class _Tiler:
         return out
 
     def _spans(self, length: int) -> list[Span]:
-        return spans(length, self._tile, self._overlap, radius=receptive_field(self._model), align=self._align)
+        return spans(length, self._tile, self._overlap, radius=self._upscaler.receptive_field(), align=self._align)
 
     def _attempt(self, part: Tensor) -> Tensor | None:
         """Result of one tile, in float32 on its own device; None if it must be cut smaller."""
         if max(part.shape[-2:]) > self._tile + self._align:
             return None
         try:
-            return self._model(part.to(self._model.device, self._model.dtype)).to(part.device, torch.float32)
+            return self._upscaler(part)
         except (MemoryError, RuntimeError) as error:
             if not is_out_of_memory(error):
                 raise
@@ -210,12 +180,12 @@ class _Tiler:
         return None
 
     def _shrink(self, part: Tensor) -> None:
-        release_cached(self._model.device)
+        release_cached(self._upscaler.device)
         failed = min(self._tile, max(part.shape[-2:]))
         if failed <= MIN_TILE:
-            raise MemoryError(f"out of memory on {self._model.device}, even with tiles of {failed} pixels")
+            raise MemoryError(f"out of memory on {self._upscaler.device}, even with tiles of {failed} pixels")
         smaller = max(MIN_TILE, failed // 2)
-        log.warning("out of memory on %s: going on with tiles of %d pixels", self._model.device, smaller)
+        log.warning("out of memory on %s: going on with tiles of %d pixels", self._upscaler.device, smaller)
         self._tile = smaller
 
     def _tell(self) -> None:
@@ -223,10 +193,10 @@ class _Tiler:
         if self._told:
             return
         self._told = True
-        if is_exact(self._model, min(self._overlap, self._tile // 2)):
+        if is_exact(self._upscaler, min(self._overlap, self._tile // 2)):
             log.info("tiles of %d, overlap %d: equal to the untiled result", self._tile, self._overlap)
             return
-        radius = receptive_field(self._model)
+        radius = self._upscaler.receptive_field()
         reach = "the whole image" if radius is None else f"{radius} pixels around each"
         log.info("tiles of %d, overlap %d: approximate, the model sees %s", self._tile, self._overlap, reach)
 

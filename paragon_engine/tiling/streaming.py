@@ -16,10 +16,11 @@ from torch import Tensor
 
 from paragon_arch.networks.stages import Map, Operand, Program, Region, Span, Stage, Value, Whole
 
+from ..devices import release_cached
 from ..progress import Progress, log
 from .buffers import Buffer, Store
 from .groups import Group, Rectangle, cut, group_stages, span
-from .memory import AllocationCounter, is_out_of_memory, release_cached
+from .memory import AllocationCounter, is_out_of_memory
 
 MIN_TILE = 16
 """Running out of memory does not shrink tiles below this."""

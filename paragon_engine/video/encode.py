@@ -38,6 +38,8 @@ class Codec:
     """Further options of the encoder."""
     container: str = "nut"
     """Format of segments; NUT keeps any time base exactly."""
+    alpha: bool = False
+    """It keeps transparency. VP9 stores it beside the frames, where segments lose it."""
 
     def shift(self, time_base: Fraction) -> int:
         """What is added to every PTS in a segment: NUT moves a whole file where one time in it is negative."""
@@ -51,8 +53,8 @@ CODECS = {
         Codec("hevc", "libx265", 18, presets=True, options={"x265-params": "log-level=error"}),
         Codec("av1", "libsvtav1", 24, presets=True),
         Codec("vp9", "libvpx-vp9", 20, options={"b": "0", "row-mt": "1"}),
-        Codec("ffv1", "ffv1", None, options={"level": "3", "slicecrc": "1"}),
-        Codec("prores", "prores_ks", None, container="mov"),
+        Codec("ffv1", "ffv1", None, options={"level": "3", "slicecrc": "1"}, alpha=True),
+        Codec("prores", "prores_ks", None, container="mov", alpha=True),
     )
 }
 """By name. ``ffv1`` is lossless."""
@@ -120,7 +122,7 @@ def choose_encoding(info: VideoInfo, target: Path, size: Size, options: EncodeOp
     if options.preset is not None:
         settings["preset"] = options.preset
     stored = options.yuv or info.yuv
-    wanted = replace(stored, bits=options.bits or stored.bits)
+    wanted = replace(stored, bits=options.bits or stored.bits, alpha=info.yuv.alpha and codec.alpha)
     return Encoding(codec, _nearest(wanted, _formats(encoder)), size, settings)
 
 
@@ -160,6 +162,8 @@ def _nearest(wanted: YuvFormat, names: list[str]) -> YuvFormat:
 
     known = [replace(wanted, bits=bits, sub=sub) for bits in (8, 10, 12, 16) for sub in (*kinds, None)]
     usable = [item for item in known if item.pix_fmt in names and (item.sub is not None or wanted.sub is None)]
+    if not usable and wanted.alpha:
+        return _nearest(replace(wanted, alpha=False), names)
     if not usable:
         raise InvalidOptionError("the encoder takes none of our pixel formats: choose another codec")
     return min(usable, key=cost)

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from paragon_arch.errors import InvalidOptionError, InvalidWeightsError
-from paragon_arch.model import ImageModel as ImageModelDescriptor
+from paragon_arch.errors import InvalidOptionError
 
+from ..finite import cleaned
 from ..pictures.resample import Size
-from ..progress import Progress, log
-from ..upscale import UpscaleSettings, upscale_planes
+from ..progress import Progress
+from ..upscale import UpscaleSettings, naming, upscale_planes
+from ..upscaler import Upscaler
 from .temporal import Feedback, has_feedback
 
 
@@ -35,31 +34,34 @@ class FrameUpscaler:
     """Upscales the frames of one video in their order.
 
     Args:
-        model: on the device that does the work.
+        upscaler: the model.
         settings: None for the defaults.
+
+    Attributes:
+        done: frames so far; messages count on from it.
 
     Raises:
         InvalidOptionError: feedback is out of range, or the model's layout has none.
     """
 
-    def __init__(self, model: ImageModelDescriptor[Any], settings: FrameSettings | None = None) -> None:
-        self._model, self._settings = model, settings or FrameSettings()
-        self._precise: ImageModelDescriptor[Any] | None = None
+    def __init__(self, upscaler: Upscaler, settings: FrameSettings | None = None) -> None:
+        self._upscaler, self._settings = upscaler, settings or FrameSettings()
+        self.done = 0
         weight = self._settings.feedback
         if not 0 <= weight < 1:
             raise InvalidOptionError(f"feedback {weight:g} is out of range: give 0 to 1, 1 excluded")
-        if weight and not has_feedback(model):
+        if weight and not has_feedback(upscaler):
             raise InvalidOptionError("this model's layout has no temporal feedback: leave feedback at 0")
-        self._feedback = Feedback(model, weight) if weight else None
+        self._feedback = Feedback(upscaler, weight) if weight else None
 
     @property
     def device(self) -> torch.device:
         """The device that does the work."""
-        return self._model.device
+        return self._upscaler.device
 
     def output_size(self, size: Size) -> Size:
         """(width, height) of the frames that come out for frames of a (width, height)."""
-        width, height = self._settings.upscale.output_size(size, self._model.scale)
+        width, height = self._settings.upscale.output_size(size, self._upscaler.scale)
         if not self._settings.even:
             return width, height
         return max(2, 2 * round(width / 2)), max(2, 2 * round(height / 2))
@@ -72,43 +74,31 @@ class FrameUpscaler:
     def __call__(self, frame: Tensor, *, progress: Progress | None = None) -> Tensor:
         """Upscale one frame.
 
-        A result with NaN or infinite values is computed again in FP32.
-
         Args:
-            frame: ``(1, 3, H, W)`` float32 in 0..1.
+            frame: ``(1, 3, H, W)`` float32 in 0..1; NaN and infinity are replaced by 0, with a warning.
             progress: may cancel.
 
         Returns:
             ``(1, 3, H', W')`` float32 in 0..1, on the device of ``frame``.
 
         Raises:
-            InvalidWeightsError: not finite even in FP32.
+            NonFiniteError: the result is not finite in the last precision, either; the message has the frame's number.
             MemoryError: not even the smallest tile fits.
             CancelledError: progress was cancelled.
         """
-        size = self.output_size((frame.shape[3], frame.shape[2]))
-        progress = progress or Progress()
+        self.done += 1
+        name, progress = f"frame {self.done}", progress or Progress()
+        frame, size, settings = cleaned(frame, name), self.output_size((frame.shape[3], frame.shape[2])), self._settings
         first = None
-        if self._feedback is not None:
-            progress.raise_if_cancelled()
-            first = self._feedback(frame, tile=self._settings.upscale.tile)
-        result = upscale_planes(self._model, frame, size, self._settings.upscale, progress=progress, first=first)
-        if bool(torch.isfinite(result).all()):
-            return result
-        return self._again(frame, size, progress)
-
-    def _again(self, frame: Tensor, size: Size, progress: Progress) -> Tensor:
-        if self._precise is None:
-            log.warning("a frame overflowed: it and others like it are computed again in FP32")
-            self._precise = _in_fp32(self._model)
-        result = upscale_planes(self._precise, frame, size, self._settings.upscale, progress=progress)
-        if not bool(torch.isfinite(result).all()):
-            raise InvalidWeightsError("the model gives NaN even in FP32: model or video is damaged")
-        return result
+        with naming(name):
+            if self._feedback is not None:
+                progress.raise_if_cancelled()
+                first = self._feedback(frame, tile=settings.upscale.tile)
+            return upscale_planes(self._upscaler, frame, size, settings.upscale, progress=progress, first=first)
 
 
 def upscale_frames(
-    model: ImageModelDescriptor[Any],
+    upscaler: Upscaler,
     frames: Iterable[Tensor],
     settings: FrameSettings | None = None,
     *,
@@ -117,7 +107,7 @@ def upscale_frames(
     """Upscale frames as they come; one is in work at a time.
 
     Args:
-        model: on the device that does the work.
+        upscaler: the model.
         frames: each ``(1, 3, H, W)`` or ``(3, H, W)`` float32 in 0..1; all of one size.
         settings: None for the defaults.
         progress: advanced by one a frame; may cancel.
@@ -128,16 +118,8 @@ def upscale_frames(
     Raises:
         As `FrameUpscaler`.
     """
-    upscaler, progress = FrameUpscaler(model, settings), progress or Progress()
+    worker, progress = FrameUpscaler(upscaler, settings), progress or Progress()
     for frame in frames:
-        result = upscaler(frame.reshape(1, *frame.shape[-3:]), progress=progress.part())
+        result = worker(frame.reshape(1, *frame.shape[-3:]), progress=progress.part())
         progress.advance()
         yield result
-
-
-def _in_fp32(model: ImageModelDescriptor[Any]) -> ImageModelDescriptor[Any]:
-    """A copy of a model that computes in FP32, without a backend."""
-    network = getattr(model.model, "network", model.model)
-    twin = copy.copy(model)
-    twin._model = copy.deepcopy(network).float()  # pyright: ignore[reportPrivateUsage]  (spandrel has no other way)
-    return twin

@@ -9,7 +9,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from torch import Tensor
 
@@ -18,14 +17,16 @@ from paragon_arch.files.atomic import atomic_path, leftover, make_folder, output
 from paragon_arch.files.lock import exclusive
 from paragon_arch.files.ours import refuse_strangers, remove_ours
 from paragon_arch.files.patience import patiently
-from paragon_arch.model import ImageModel as ImageModelDescriptor
 
 from ..jobs.pipeline import prefetched
+from ..pictures.alpha import bleed, within_neighbourhood
 from ..progress import Progress, log
 from ..upscale import refuse_existing
+from ..upscaler import Upscaler
+from .animation import OUTPUTS, is_animation, upscale_animation
 from .encode import EncodeOptions, Encoding, SegmentWriter, choose_encoding
 from .frames import FrameSettings, FrameUpscaler
-from .mux import check_streams, container_format, join
+from .mux import container_format, join, plan_copies
 from .source import WHOLE, Frame, VideoInfo, Window, probe, read_frames
 
 WARM_UP = 8
@@ -70,7 +71,7 @@ class VideoSummary:
 
 
 def upscale_video(
-    model: ImageModelDescriptor[Any],
+    upscaler: Upscaler,
     source: Path,
     target: Path,
     settings: VideoSettings | None = None,
@@ -84,9 +85,10 @@ def upscale_video(
     same call goes on after the last of them.
 
     Args:
-        model: on the device that does the work.
+        upscaler: the model.
         source: anything that FFmpeg reads.
-        target: .mp4, .m4v, .mov, .mkv or .webm.
+        target: .mp4, .m4v, .mov, .mkv or .webm; for an animation (GIF, WebP, APNG) also .webp, .apng, .png or .gif,
+            with its transparency.
         settings: None for the defaults.
         overwrite: replace an existing target; the source never is.
         progress: advanced by frames; may cancel.
@@ -100,37 +102,37 @@ def upscale_video(
         CancelledError: progress was cancelled; finished segments are kept.
     """
     settings, progress = settings or VideoSettings(), progress or Progress()
+    if target.suffix.lower() in OUTPUTS and is_animation(source):
+        refuse_existing(source, target, overwrite=overwrite)
+        upscale = settings.frames.upscale
+        frames = upscale_animation(upscaler, source, target, upscale, overwrite=overwrite, progress=progress)
+        return VideoSummary(frames, 0, progress.elapsed)
     container_format(target)
     refuse_existing(source, target, overwrite=overwrite)
     if settings.segment < 1:
         raise InvalidOptionError(f"segments of {settings.segment} frames make no sense: give one or more")
     info = probe(source)
-    check_streams(info, target, audio=settings.audio, subtitles=settings.subtitles)
-    upscaler = FrameUpscaler(model, replace(settings.frames, even=True))
-    size = upscaler.output_size((info.width, info.height))
+    frames = FrameUpscaler(upscaler, replace(settings.frames, even=True))
+    size = frames.output_size((info.width, info.height))
     encoding = choose_encoding(info, target, size, settings.encode)
+    if info.alpha and not encoding.yuv.alpha:
+        cure = " (the codecs ffv1 and prores keep it)" if info.yuv.alpha else ""
+        log.warning("%s: its transparency is not kept: the output is opaque%s", source, cure)
+    copied = plan_copies(info, encoding, target, audio=settings.audio, subtitles=settings.subtitles)
     log.info("%s: %d x %d to %d x %d, %s, %s", source, info.width, info.height, *size, encoding.codec.name,
              encoding.yuv.pix_fmt)  # fmt: skip
     parts = _Parts(target)
     with parts.locked():
-        parts.open(_fingerprint(model, info, settings, encoding))
-        work = _Work(info, upscaler, encoding, parts, settings, progress)
+        parts.open(_fingerprint(upscaler, info, settings, encoding))
+        plain = FrameUpscaler(upscaler, replace(settings.frames, even=True, feedback=0.0))  # no memory of transparency
+        work = _Work(info, frames, plain, encoding, parts, settings, progress)
         work.run()
         if not parts.files:
             raise ImageError(f"{source}: not a single frame can be decoded, or none lies in the part that is wanted")
-        frames = parts.frames
-        join(
-            info,
-            encoding,
-            parts.files,
-            target,
-            audio=settings.audio,
-            subtitles=settings.subtitles,
-            overwrite=overwrite,
-            window=settings.window,
-        )
+        count = parts.frames
+        join(info, encoding, parts.files, target, copied, overwrite=overwrite, window=settings.window)
         parts.remove()
-    return VideoSummary(frames, work.resumed, progress.elapsed)
+    return VideoSummary(count, work.resumed, progress.elapsed)
 
 
 def _is_ours(name: str) -> bool:
@@ -222,15 +224,16 @@ class _Work:
         self,
         info: VideoInfo,
         upscaler: FrameUpscaler,
+        plain: FrameUpscaler,
         encoding: Encoding,
         parts: _Parts,
         settings: VideoSettings,
         progress: Progress,
     ) -> None:
-        self._info, self._upscaler, self._encoding = info, upscaler, encoding
+        self._info, self._upscaler, self._plain, self._encoding = info, upscaler, plain, encoding
         self._parts, self._segment, self._progress = parts, settings.segment, progress
         self._window = settings.window
-        self.resumed = parts.frames
+        self.resumed = upscaler.done = parts.frames
 
     def run(self) -> None:
         """Make all segments that are missing."""
@@ -271,10 +274,10 @@ class _Work:
         with ThreadPoolExecutor(1, "encode") as encoder:
             try:
                 while frame is not None and count < self._segment:
-                    image = self._upscaler(frame.image, progress=self._progress.part(0))
+                    image, alpha = self._upscaled(frame)
                     if pending is not None:
                         pending.result()
-                    pending = encoder.submit(self._write, writer, image, frame.pts, frame.duration)
+                    pending = encoder.submit(self._write, writer, image, alpha, frame)
                     last, count = frame.pts, count + 1
                     self._progress.advance()
                     frame = next(frames, None)
@@ -287,16 +290,34 @@ class _Work:
                 raise
         return last, count, frame
 
-    def _write(self, writer: SegmentWriter, image: Tensor, pts: int, duration: int) -> None:
-        writer.write(self._encoding.yuv.from_rgb(image), pts, duration)
+    def _upscaled(self, frame: Frame) -> tuple[Tensor, Tensor | None]:
+        """Colours and, where the output keeps it, transparency of an enlarged frame."""
+        alpha = frame.alpha if self._encoding.yuv.alpha else None
+        colours = frame.image if alpha is None else bleed(frame.image, alpha)
+        image = self._upscaler(colours, progress=self._progress.part(0))
+        if alpha is None:
+            return image, None
+        if bool(alpha.amin() == alpha.amax()):
+            return image, alpha.amin().expand(1, 1, *image.shape[2:])
+        large = self._plain(alpha.expand(-1, 3, -1, -1), progress=self._progress.part(0)).mean(dim=1, keepdim=True)
+        scale = image.shape[2] // alpha.shape[2]
+        if image.shape[2:] == (alpha.shape[2] * scale, alpha.shape[3] * scale):
+            large = within_neighbourhood(large, alpha, scale)
+        return image, large
+
+    def _write(self, writer: SegmentWriter, image: Tensor, alpha: Tensor | None, frame: Frame) -> None:
+        planes = self._encoding.yuv.from_rgb(image)
+        if alpha is not None:
+            planes.append(self._encoding.yuv.from_alpha(alpha))
+        writer.write(planes, frame.pts, frame.duration)
 
 
-def _fingerprint(model: ImageModelDescriptor[Any], info: VideoInfo, settings: VideoSettings, encoding: Encoding) -> str:
+def _fingerprint(upscaler: Upscaler, info: VideoInfo, settings: VideoSettings, encoding: Encoding) -> str:
     """Equal for two runs whose segments go together."""
     state = info.path.stat()
     digest = hashlib.sha256()
     for part in (info.path.resolve(), state.st_size, state.st_mtime_ns, settings.frames, settings.window, encoding):
         digest.update(repr(part).encode())
-    for parameter in model.model.parameters():
+    for parameter in upscaler.subject.network.parameters():
         digest.update(parameter.detach().float().cpu().numpy().tobytes())
     return digest.hexdigest()

@@ -25,6 +25,14 @@ _FULL = 2
 _INTERLACED_NOTE = "is interlaced: its fields are upscaled as one frame; deinterlace it first for a better result"
 
 
+CONTAINERS = (
+    *("mov", "mp4", "m4a", "3gp", "3g2", "mj2", "matroska", "webm", "avi", "mpegts", "mpeg", "mpegvideo", "flv", "ogg"),
+    *("asf", "nut", "mxf", "dv", "ivf", "h264", "hevc", "obu", "av1", "m4v", "vc1", "yuv4mpegpipe", "gif", "apng"),
+)
+"""FFmpeg's names of the formats that are read; none of them refers to other files, as playlists do."""
+_LIMITS = {"format_whitelist": ",".join(CONTAINERS), "protocol_whitelist": "file"}
+
+
 @dataclass(frozen=True)
 class VideoInfo:
     """What is known of a video before its frames are decoded."""
@@ -51,6 +59,8 @@ class VideoInfo:
     """Degrees counter-clockwise, a multiple of 90, by which stored frames are turned."""
     aspect: Fraction | None
     """Width of a pixel over its height, after turning; None where unknown."""
+    alpha: bool = False
+    """It has transparency."""
 
 
 @dataclass(frozen=True)
@@ -95,6 +105,8 @@ class Frame:
     """In units of `VideoInfo.time_base`."""
     duration: int
     """In the same units; 0 where unknown."""
+    alpha: Tensor | None = None
+    """``(1, 1, H, W)`` float32 in 0..1, 1 is opaque; None if the frames have no transparency of their own."""
 
 
 @contextmanager
@@ -102,13 +114,13 @@ def opened(path: Path) -> Generator[Any, None, None]:
     """PyAV's container of a video.
 
     Raises:
-        ImageError: missing, not a video, or PyAV is not installed.
+        ImageError: missing, not a video, of a format that may refer to other files, or PyAV is not installed.
     """
     av = require("av", "reading a video")
     if not path.is_file():
         raise ImageError(f"{path}: {'is a folder, not a video' if path.is_dir() else 'no such file'}")
     try:
-        container = av.open(f"file:{path}")
+        container = av.open(f"file:{path}", container_options=_LIMITS)
     except (av.FFmpegError, ValueError) as error:
         raise ImageError(f"{path}: not a video that FFmpeg reads ({error})") from error
     with container:
@@ -160,7 +172,18 @@ def probe(path: Path) -> VideoInfo:
             transfer=int(first.color_trc),
             rotation=turn,
             aspect=1 / aspect if aspect and turn % 180 else aspect or None,
+            alpha=_has_alpha(first, stream),
         )
+
+
+def _has_alpha(frame: Any, stream: Any) -> bool:
+    """Whether frames have transparency; that of VP8 and VP9 lies beside them, and FFmpeg's decoder passes it over."""
+    named = {key.lower(): value for key, value in stream.metadata.items()}
+    return _is_transparent(frame) or named.get("alpha_mode") == "1"
+
+
+def _is_transparent(frame: Any) -> bool:
+    return frame.format.name != "pal8" and any(component.is_alpha for component in frame.format.components)
 
 
 def read_frames(
@@ -231,28 +254,45 @@ def _seek(container: Any, stream: Any, info: VideoInfo, after: int, before: int)
 
 
 def _decoded(container: Any, stream: Any, path: Path) -> Iterator[Any]:
+    """Frames as they come; packets that the decoder cannot take are skipped, and counted at the end."""
     av = require("av", "reading a video")
+    damaged = 0
     try:
-        yield from container.decode(stream)
+        for packet in container.demux(stream):
+            try:
+                frames = packet.decode()
+            except av.error.InvalidDataError:
+                damaged += 1
+                continue
+            yield from frames
     except av.FFmpegError as error:
         raise ImageError(f"{path}: damaged: {error}") from error
+    if damaged:
+        log.warning("%s: %d damaged packets of its video were skipped", path, damaged)
 
 
 def _frame(raw: Any, info: VideoInfo, device: torch.device, pts: int) -> Frame:
     if raw.width * raw.height != info.width * info.height:
         raise ImageError(f"{info.path}: the frames change their size, which is not supported")
+    alpha = None
     if raw.format.is_rgb:
-        image = _rgb(raw).to(device)
+        whole = _rgba(raw, alpha=info.yuv.alpha).to(device)
+        image, alpha = whole[:, :3], whole[:, 3:] if info.yuv.alpha else None
     else:
-        image = info.yuv.to_rgb(planes_of(raw, info.yuv), device)
-    turns = info.rotation // 90
-    return Frame(torch.rot90(image, turns, (2, 3)) if turns else image, pts, int(getattr(raw, "duration", 0) or 0))
+        planes = planes_of(raw, info.yuv)
+        image = info.yuv.to_rgb(planes, device)
+        alpha = info.yuv.alpha_of(planes, device) if info.yuv.alpha else None
+    turns, duration = info.rotation // 90, int(getattr(raw, "duration", 0) or 0)
+    image, alpha = (x if x is None or not turns else torch.rot90(x, turns, (2, 3)) for x in (image, alpha))
+    assert image is not None
+    return Frame(image, pts, duration, alpha)
 
 
-def _rgb(raw: Any) -> Tensor:
+def _rgba(raw: Any, *, alpha: bool) -> Tensor:
+    """A frame of RGB as (1, 3 or 4, H, W)."""
     deep = max(component.bits for component in raw.format.components) > 8
-    values: Any = raw.to_ndarray(format="rgb48le" if deep else "rgb24")
-    scaled = np.true_divide(values, 65535 if deep else 255, dtype=np.float32)
+    name = ("rgba64le" if deep else "rgba") if alpha else ("rgb48le" if deep else "rgb24")
+    scaled = np.true_divide(raw.to_ndarray(format=name), 65535 if deep else 255, dtype=np.float32)
     return torch.from_numpy(scaled).permute(2, 0, 1)[None]
 
 
@@ -262,7 +302,7 @@ def planes_of(raw: Any, yuv: YuvFormat) -> list[Plane]:
         raw = raw.reformat(format=yuv.pix_fmt)
     kind = np.uint8 if yuv.bits == 8 else np.dtype("<u2")
     planes: list[Plane] = []
-    for index in range(1 if yuv.sub is None else 3):
+    for index in range(1 if yuv.sub is None else 4 if yuv.alpha else 3):
         plane = raw.planes[index]
         data = np.frombuffer(plane, kind).reshape(plane.height, -1)
         planes.append(data[:, : plane.width])
@@ -286,7 +326,7 @@ def _format_of(frame: Any, path: Path) -> YuvFormat:
         matrix = _assumed_matrix(frame.width, frame.height)
     full = int(frame.color_range) == _FULL or name.startswith(("yuvj", "gbr", "rgb", "bgr"))
     depth = next(depth for depth in (8, 10, 12, 16) if depth >= bits)
-    return YuvFormat(depth, sub, matrix, full)
+    return YuvFormat(depth, sub, matrix, full, sub is not None and _is_transparent(frame))
 
 
 def _assumed_matrix(width: int, height: int) -> int:

@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import copy
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 
-from paragon_arch.model import ImageModel as ImageModelDescriptor
-from paragon_arch.networks.base import SRNetwork
 from paragon_arch.networks.v2_release import ParagonSR2Release
 
 from ..tiling import TileSize, upscale_tensor
+from ..upscaler import Upscaler
 from .cuts import CutDetector
 
 BLEND = 0.2
 """Weight of the frames before, as in the layout's own hook."""
 
 
-def has_feedback(model: ImageModelDescriptor[Any]) -> bool:
+def has_feedback(upscaler: Upscaler) -> bool:
     """Whether the model's layout has the hook (v2-v10 and v2-release)."""
-    return isinstance(_network(model), ParagonSR2Release)
+    return isinstance(upscaler.subject.network, ParagonSR2Release)
 
 
 class Feedback:
@@ -32,17 +28,16 @@ class Feedback:
     tiles work as ever: the network is run on six channels, the frame and the blended one.
 
     Args:
-        model: of a layout that `has_feedback`, on the device that does the work.
+        upscaler: of a layout that `has_feedback`.
         blend: weight of the memory, 0..1.
     """
 
-    def __init__(self, model: ImageModelDescriptor[Any], blend: float = BLEND) -> None:
+    def __init__(self, upscaler: Upscaler, blend: float = BLEND) -> None:
         self._blend, self._cut = blend, CutDetector()
         self._memory: Tensor | None = None
-        self._model = copy.copy(model)
-        network = _network(model)
+        network = upscaler.subject.network
         assert isinstance(network, ParagonSR2Release)
-        self._model._model = _Blended(network)  # pyright: ignore[reportPrivateUsage]  (spandrel has no other way)
+        self._upscaler = upscaler.variant(_Blended(network), (6, 3))
 
     def remember(self, frame: Tensor) -> Tensor:
         """Take in the next frame and return it blended with the memory, which a cut empties."""
@@ -54,7 +49,7 @@ class Feedback:
 
     def __call__(self, frame: Tensor, *, tile: TileSize = "auto") -> Tensor:
         """Upscale ``(1, 3, H, W)`` in 0..1."""
-        return upscale_tensor(self._model, torch.cat([frame, self.remember(frame)], dim=1), tile=tile)
+        return upscale_tensor(self._upscaler, torch.cat([frame, self.remember(frame)], dim=1), tile=tile)
 
 
 class _Blended(nn.Module):
@@ -71,10 +66,3 @@ class _Blended(nn.Module):
         inner = self.inner
         deep = inner.conv_mid(inner.body(inner.conv_in(x[:, 3:])))
         return inner.base(x[:, :3]) + inner.conv_out(inner.up(deep)) * inner.detail_gain
-
-
-def _network(model: ImageModelDescriptor[Any]) -> nn.Module:
-    """The network itself, also where a backend computes it."""
-    network = model.model
-    inner = getattr(network, "network", network)
-    return inner if isinstance(inner, SRNetwork) else network

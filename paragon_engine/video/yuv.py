@@ -36,6 +36,8 @@ class YuvFormat:
     """Matrix coefficients, a key of `COEFFICIENTS`."""
     full_range: bool
     """Codes from 0 to the largest; else "TV range", 16 to 235 (240 for chroma) in 8 bits."""
+    alpha: bool = False
+    """A fourth plane has transparency, in full range."""
 
     @property
     def pix_fmt(self) -> str:
@@ -44,7 +46,7 @@ class YuvFormat:
         if self.sub is None:
             return "gray" + depth
         kind = {(2, 2): "420", (2, 1): "422", (1, 1): "444"}[self.sub]
-        return f"yuv{kind}p{depth}"
+        return f"yuv{'a' if self.alpha else ''}{kind}p{depth}"
 
     def _luma(self) -> tuple[float, float]:
         """(code of black, codes from black to white)."""
@@ -58,7 +60,8 @@ class YuvFormat:
 
     def to_rgb(self, planes: list[Plane], device: torch.device) -> Tensor:
         """Planes of a frame as ``(1, 3, H, W)`` float32 in 0..1 on a device."""
-        y, *chroma = (torch.from_numpy(plane.astype(np.float32)).to(device)[None, None] for plane in planes)
+        colours = planes[: 1 if self.sub is None else 3]
+        y, *chroma = (torch.from_numpy(plane.astype(np.float32)).to(device)[None, None] for plane in colours)
         black, span = self._luma()
         y = (y - black) / span
         if self.sub is None:
@@ -69,6 +72,15 @@ class YuvFormat:
         red, blue = y + 2 * (1 - kr) * pr, y + 2 * (1 - kb) * pb
         green = (y - kr * red - kb * blue) / (1 - kr - kb)
         return torch.cat([red, green, blue], dim=1).clamp(0, 1)
+
+    def alpha_of(self, planes: list[Plane], device: torch.device) -> Tensor:
+        """Transparency of a frame's planes as ``(1, 1, H, W)`` float32 in 0..1, 1 is opaque."""
+        return torch.from_numpy(planes[3].astype(np.float32)).to(device)[None, None] / (2.0**self.bits - 1)
+
+    def from_alpha(self, alpha: Tensor) -> Plane:
+        """The inverse."""
+        codes = (alpha[0, 0].float().clamp(0, 1) * (2.0**self.bits - 1) + 0.5).cpu().numpy()
+        return codes.astype(np.uint8 if self.bits == 8 else np.uint16)
 
     def from_rgb(self, rgb: Tensor) -> list[Plane]:
         """The inverse: planes for ``(1, 3, H, W)``; H and W are multiples of the subsampling."""

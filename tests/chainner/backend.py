@@ -150,9 +150,12 @@ class Backend:
         deadline = time.monotonic() + START_SECONDS
         while self._process.poll() is None and time.monotonic() < deadline:
             try:
-                return self.ask("GET", "/nodes", timeout=START_SECONDS)
+                answer = self.ask("GET", "/nodes", timeout=START_SECONDS)
             except OSError:
-                time.sleep(0.5)
+                answer = {}
+            if answer.get("nodes"):  # a worker that was asked too early has none yet
+                return answer
+            time.sleep(0.5)
         raise RuntimeError(f"chaiNNer's back end did not start:\n{self.text()[-6000:]}")
 
     def text(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import inspect
 import re
 from collections.abc import Iterator
@@ -17,19 +18,32 @@ from torch.nn.modules import module as torch_modules
 
 import paragon_arch
 from paragon_arch import ParagonModelDescriptor
-from paragon_arch.errors import FusionError, InvalidOptionError, OutputExistsError, QualityError
+from paragon_arch.errors import FusionError, InvalidOptionError, NonFiniteError, OutputExistsError, QualityError
 from paragon_arch.networks.dynamic import TrackedTransformer
-from paragon_chainner.models import runnable, tile_within
+from paragon_chainner.models import memory_limit, runnable
 from paragon_chainner.nodes import NODES
 from paragon_chainner.pictures import to_picture
 from paragon_engine.pictures import Picture
-from paragon_engine.tiling import upscale_tensor
+from paragon_engine.tiling import make_plan
 from tests.chainner.real_models import SHIPPED, scenes
 from tests.chainner.real_models import network as layout_network
 from tests.chainner.standin_host import Context, Host, inside_chainner
 from tests.engine_models import checkpoint, descriptor
 
 pytestmark = pytest.mark.filterwarnings("ignore::paragon_arch.errors.ParagonWarning")
+
+
+FREED: list[int] = []
+
+
+class Handle:
+    """Native memory that a host hangs on a network: a copy would free it, too."""
+
+    def __init__(self, pointer: int) -> None:
+        self.pointer = pointer
+
+    def __del__(self) -> None:
+        FREED.append(self.pointer)
 
 
 @pytest.fixture(scope="module")
@@ -177,7 +191,7 @@ class TestUpscale:
         assert context.progress == sorted(context.progress)
         assert context.progress[-1] == 1
         x = torch.from_numpy(np.ascontiguousarray(pixels[..., ::-1])).permute(2, 0, 1)[None]
-        expected = upscale_tensor(model, x, tile=0)[0].permute(1, 2, 0).numpy()[..., ::-1]
+        expected = model(x)[0].permute(1, 2, 0).numpy()[..., ::-1]
         assert np.abs(whole - expected).max() < 1e-4, "chaiNNer's channels are blue, green, red"
 
     @pytest.mark.parametrize("shape", [(20, 30), (20, 30, 1), (20, 30, 3), (20, 30, 4)])
@@ -261,12 +275,30 @@ class TestUpscale:
             assert context.cleanups == [after]
 
     def test_the_memory_limit_decides_on_tiles(self, model: ParagonModelDescriptor) -> None:
-        assert tile_within(model, 4000, 3000, 0) == "auto"
-        assert tile_within(model, 64, 64, 1) == 0
-        small, large = (tile_within(model, 4000, 3000, gib) for gib in (0.25, 0.5))
-        assert isinstance(small, int)
-        assert isinstance(large, int)
-        assert 0 < small <= large
+        assert memory_limit(Context().settings) is None
+        limit = memory_limit(Context(budget_limit=1).settings)
+        assert limit == 2**30
+        upscaler = runnable(model, Context().settings)
+        assert make_plan(upscaler, torch.empty(1, 3, 64, 64), memory_limit=limit).kind == "untiled"
+        large = torch.empty(1, 3, 3000, 4000, device="meta")
+        plans = [make_plan(upscaler, large, memory_limit=bytes_) for bytes_ in (limit // 4, limit // 2)]
+        assert [plan.kind for plan in plans] == ["exact", "exact"]
+        assert 0 < plans[0].tile <= plans[1].tile
+
+    def test_a_damaged_model_is_an_error(self, host: Host, model: ParagonModelDescriptor) -> None:
+        with torch.no_grad():
+            for parameter in model.model.parameters():
+                parameter.mul_(1e30)
+        with pytest.raises(NonFiniteError, match="the picture: the model gives NaN"):
+            upscaled(host, image(16, 16, 3), model)
+
+    def test_no_handle_of_the_app_is_copied(self, host: Host, model: ParagonModelDescriptor) -> None:
+        model.model.native = Handle(1)  # pyright: ignore[reportAttributeAccessIssue]
+        FREED.clear()
+        upscaled(host, image(16, 16, 3), model)
+        host.run("fuse_model", model, True)
+        gc.collect()
+        assert FREED == []
 
 
 AUTO, WHOLE, LARGEST, CUSTOM = 0, -1, -2, -3

@@ -29,6 +29,10 @@ pytestmark = [
     pytest.mark.chainner,
     pytest.mark.filterwarnings("ignore::paragon_arch.errors.ParagonWarning"),  # about the odd networks of the tests
 ]
+CUSTOM = -3
+"""Of chaiNNer's tile sizes."""
+SIZES = ((96, 96), (64, 48), (80, 112))
+"""Width and height of pictures for graphs: no exporter sees them, and chaiNNer need not pad them."""
 SIZED = ("v2-hybrid-attn-window", "v2-dualpath-rgbgate")
 """Exported for images of one size, the others for any."""
 OURS = {"load_model", "fuse_model", "calibrate_model", "upscale_image", "export_onnx", "model_info", "save_model"}
@@ -39,7 +43,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Pictures and models."""
     folder = tmp_path_factory.mktemp("files")
     picture(45, 37).save(folder / "small.png")
-    picture(96, 96).save(folder / "round.png")
+    for width, height in SIZES:
+        picture(width, height).save(folder / f"{width}x{height}.png")
     picture(45, 37, transparent=True).save(folder / "transparent.png")
     picture(45, 37).convert("L").save(folder / "gray.png")
     picture(900, 700).save(folder / "large.png")
@@ -93,20 +98,30 @@ def test_its_own_nodes_take_every_layout(backend: Backend, folder: Path, tmp_pat
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("node", ["pytorch:convert_to_onnx", "paragonsr:export_onnx"])
-def test_every_layout_becomes_onnx(backend: Backend, folder: Path, tmp_path: Path, node: str, name: str) -> None:
-    """Run by chaiNNer's ONNX nodes, on a multiple of every window: how an image is padded to one is not the same."""
+@pytest.mark.parametrize("fused", [False, True])
+def test_every_layout_becomes_onnx(
+    backend: Backend, folder: Path, tmp_path: Path, node: str, name: str, fused: bool
+) -> None:
+    """Run by chaiNNer's ONNX nodes, on several sizes that they need not pad."""
+    file = save_pair(folder, name)[fused]
+    if fused and not network(name).fusible:
+        pytest.skip("nothing to fuse")
     chain = backend.chain()
-    image = chain.add("image:load", Image_File=folder / "round.png")
-    file = save_pair(folder, name)[1]
     model = chain.add("pytorch:load_model", Model=file)["Model"]
     options: dict[str, Any] = {"PyTorch_Model": model, "Opset": 17} if "pytorch" in node else {"Model": model}
+    sizes = SIZES
     if name in SIZED and "paragonsr" in node:
         options |= {"Fixed_Size": True, "Width": 96, "Height": 96}
+        sizes = SIZES[:1]
     graph = chain.add(node, **options)
-    upscaled = chain.add("onnx:upscale_image", Image=image["Image"], Model=graph["ONNX Model"], Tile_Size=-1)
-    save(chain, upscaled["Image"], tmp_path, "out")
+    for width, height in sizes:
+        image = chain.add("image:load", Image_File=folder / f"{width}x{height}.png")
+        upscaled = chain.add("onnx:upscale_image", Image=image["Image"], Model=graph["ONNX Model"], Tile_Size=-1)
+        save(chain, upscaled["Image"], tmp_path, f"{width}x{height}")
     run(backend, chain)
-    assert difference(levels(tmp_path / "out.png"), expected(file, picture(96, 96))) <= 1
+    for width, height in sizes:
+        made = levels(tmp_path / f"{width}x{height}.png")
+        assert difference(made, expected(file, picture(width, height))) <= 1, f"{width}x{height}"
 
 
 @pytest.mark.parametrize(("precision", "most"), [("fp16", 0.1), ("int8", 2.0)])
@@ -138,7 +153,11 @@ def test_loading_with_overrides_fusing_and_info(backend: Backend, folder: Path, 
     image = chain.add("image:load", Image_File=folder / "small.png")
     for info, node in zip(infos, (load, fuse), strict=True):
         upscaled = chain.add(
-            "paragonsr:upscale_image", Image=image["Image"], Model=node["Model"], Tiles=2, Tile_Size=32
+            "paragonsr:upscale_image",
+            Image=image["Image"],
+            Model=node["Model"],
+            Tile_Size=CUSTOM,
+            Custom_Tile_Size=32,
         )
         save(chain, upscaled["Image"], tmp_path / str(node.schema["name"]), info["Layout"])
     result = run(backend, chain)
@@ -288,8 +307,8 @@ def large(backend: Backend, folder: Path, tmp_path: Path, **values: object) -> t
 
 def test_small_tiles_give_the_picture_of_the_whole_image(backend: Backend, folder: Path, tmp_path: Path) -> None:
     """On a layout that normalises over the whole image, with progress; so does a limit on the memory."""
-    run(backend, large(backend, folder, tmp_path / "whole", Tiles=1)[0])
-    chain, node = large(backend, folder, tmp_path / "tiles", Tiles=2, Tile_Size=96)
+    run(backend, large(backend, folder, tmp_path / "whole", Tile_Size=-1)[0])
+    chain, node = large(backend, folder, tmp_path / "tiles", Tile_Size=CUSTOM, Custom_Tile_Size=96)
     result = run(backend, chain)
     assert len(result.progress(node)) > 10
     whole, tiles = (levels(tmp_path / title / "out.png") for title in ("whole", "tiles"))
@@ -297,10 +316,10 @@ def test_small_tiles_give_the_picture_of_the_whole_image(backend: Backend, folde
 
 
 def test_stopping_takes_effect_at_once(backend: Backend, folder: Path, tmp_path: Path) -> None:
-    chain, node = large(backend, folder, tmp_path, Tiles=2, Tile_Size=64)
+    chain, node = large(backend, folder, tmp_path, Tile_Size=CUSTOM, Custom_Tile_Size=64)
     result = backend.run(chain, stop_at=node)
     assert not (tmp_path / "out.png").exists()
     assert max(result.progress(node)) < 0.9
     assert result.seconds_to_stop < 10  # of a run of minutes, on a machine that may be busy
-    run(backend, large(backend, folder, tmp_path, Tiles=2, Tile_Size=256)[0])
+    run(backend, large(backend, folder, tmp_path, Tile_Size=256)[0])
     assert (tmp_path / "out.png").exists(), "the next run is not affected"

@@ -27,8 +27,8 @@ QUIET = {
 }
 """What a first visit would put over the graph."""
 APP = "(window.app ?? window.comfyAPI.app.app)"
-START_MS = 120_000
-RUN_MS = 180_000
+START_MS = 400_000
+RUN_MS = 400_000
 
 
 def program() -> str | None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import importlib
+import json
 import time
 import urllib.request
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 import pytest
@@ -25,9 +27,6 @@ pytestmark = [pytest.mark.comfyui, pytest.mark.slow]
 
 UPSCALE = {
     "resize": "model scale",
-    "factor": 2.0,
-    "width": 0,
-    "height": 0,
     "tile": "auto",
     "precision": "auto",
     "upscale_model": ["2", 0],
@@ -70,7 +69,9 @@ def model_file(server: Server, name: str) -> Path:
     return server.base / folder / name
 
 
-@pytest.mark.parametrize(("name", "model"), [("upscale_image", SHIPPED), ("core_nodes_only", RANDOM)])
+@pytest.mark.parametrize(
+    ("name", "model"), [("1 Upscale an image", SHIPPED), ("7 Upscale with core nodes only", RANDOM)]
+)
 def test_example_upscale(server: Server, name: str, model: str) -> None:
     workflow = example(server, name, models=(model,))
     outputs = server.run(workflow)
@@ -78,10 +79,16 @@ def test_example_upscale(server: Server, name: str, model: str) -> None:
     assert_saved(stored(server, outputs, save), expected(model_file(server, model)))
 
 
-def test_example_size_with_transparency(server: Server) -> None:
-    workflow = example(server, "upscale_to_size_with_transparency", image="transparent.png")
+def test_example_screen_size(server: Server) -> None:
+    workflow = example(server, "2 Upscale to a screen size")
+    (save,) = nodes_of(workflow, "SaveImage")
+    assert stored(server, server.run(workflow), save).shape == (1080, 1440, 3)
+
+
+def test_example_transparency(server: Server) -> None:
+    workflow = example(server, "3 Upscale with transparency", image="transparent.png")
     (upscale,), (save,) = nodes_of(workflow, "ParagonSRUpscaleImage"), nodes_of(workflow, "SaveImage")
-    workflow[upscale]["inputs"]["width"] = 120
+    workflow[upscale]["inputs"]["longest_side"] = 120
     result = stored(server, server.run(workflow), save)
     picture = read_image(server.base / "input/transparent.png")
     model = paragon_arch.load(model_file(server, RANDOM))
@@ -91,14 +98,8 @@ def test_example_size_with_transparency(server: Server) -> None:
     assert_saved(result, np.concatenate([exact.pixels, exact.alpha[..., None]], axis=-1).astype(np.float64) * 255)
 
 
-def test_example_restore(server: Server) -> None:
-    workflow = example(server, "restore_then_upscale_to_size")
-    (save,) = nodes_of(workflow, "SaveImage")
-    assert stored(server, server.run(workflow), save).shape == (768, 1024, 3)
-
-
 def test_example_compare(server: Server) -> None:
-    workflow = example(server, "compare_two_models", models=(RANDOM, SHIPPED))
+    workflow = example(server, "4 Compare two models", models=(RANDOM, SHIPPED))
     (compare,) = nodes_of(workflow, "ParagonSRCompareImages")
     answer = server.run(workflow)[compare]
     shown = [saved(server.base / "temp" / answer[f"paragonsr_{side}"][0]["filename"]) for side in ("before", "after")]
@@ -108,23 +109,35 @@ def test_example_compare(server: Server) -> None:
     assert answer["paragonsr_scores"][0].startswith(f"PSNR {psnr:.2f} dB, SSIM 0.")
 
 
-def test_example_fuse_and_export(server: Server) -> None:
-    workflow = example(server, "fuse_and_export_for_release", models=(FUSIBLE,))
-    (save,), (export,) = nodes_of(workflow, "ParagonSRSaveModel"), nodes_of(workflow, "ParagonSRExportONNX")
-    workflow[save]["inputs"]["file_name"] = workflow[export]["inputs"]["file_name"] = "mine/2x_fused"
-    workflow[export]["inputs"].update(folder="models/onnx", precision="fp32")
+def test_example_export(server: Server) -> None:
+    workflow = example(server, "6 Export a model to ONNX", models=(FUSIBLE,))
+    (export,) = nodes_of(workflow, "ParagonSRExportONNX")
+    assert workflow[export]["inputs"]["overwrite"] is False
+    workflow[export]["inputs"].update(file_name="mine/2x_fused", folder="models/onnx", precision="fp32")
+    server.run(workflow)
+    result = upscaling("graph")
+    result["2"] = node("ParagonSRLoadONNX", model_name="mine/2x_fused_op18_fp32.onnx", provider="auto")
+    assert_saved(stored(server, server.run(result)), expected(model_file(server, FUSIBLE)))
+    with pytest.raises(RuntimeError, match="OutputExistsError"):
+        server.run(workflow | {"9": node("PreviewAny", source=[export, 0])})
+
+
+def test_a_fused_model_is_saved(server: Server) -> None:
+    workflow = {
+        "1": node("ParagonSRLoadModel", model_name=FUSIBLE),
+        "2": node("ParagonSRFuseModel", upscale_model=["1", 0]),
+        "3": node(
+            "ParagonSRSaveModel", upscale_model=["2", 0], file_name="mine/2x_fused", folder="output", overwrite=True
+        ),
+    }
     server.run(workflow)
     file = server.base / "output/mine/2x_fused.safetensors"
     assert paragon_arch.inspect(file).fused
-    exact = expected(model_file(server, FUSIBLE))
-    np.testing.assert_allclose(expected(file), exact, rtol=0, atol=0.01)
-    result = upscaling("graph")
-    result["2"] = node("ParagonSRLoadONNX", model_name="mine/2x_fused_op18_fp32.onnx", provider="auto")
-    assert_saved(stored(server, server.run(result)), exact)
+    np.testing.assert_allclose(expected(file), expected(model_file(server, FUSIBLE)), rtol=0, atol=0.01)
 
 
 def test_example_video(server: Server) -> None:
-    workflow = example(server, "upscale_video")
+    workflow = example(server, "5 Upscale a video")
     (load,), (save,) = nodes_of(workflow, "LoadVideo"), nodes_of(workflow, "SaveVideo")
     workflow[load]["inputs"]["file"] = "in.mp4"
     workflow[save]["inputs"]["filename_prefix"] = "video"
@@ -135,11 +148,76 @@ def test_example_video(server: Server) -> None:
     assert shapes == [(72, 96, 3)] * 3
 
 
-def test_every_example_has_a_picture_and_is_tested() -> None:
+def video(server: Server, prefix: str, source: dict[str, dict[str, Any]], last: str) -> list[tuple[int, ...]]:
+    """Shapes of the frames that Upscale Video makes of a VIDEO, output 0 of node ``last``."""
+    widgets = {"resize": "model scale", "container": "mp4"}
+    workflow = source | {
+        "m": node("ParagonSRLoadModel", model_name=RANDOM),
+        "u": node("ParagonSRUpscaleVideo", upscale_model=["m", 0], video=[last, 0], **widgets),
+        "s": node("SaveVideo", video=["u", 0], filename_prefix=prefix, format="auto", codec="auto"),
+    }
+    server.run(workflow)
+    (file,) = (server.base / "output").glob(f"{prefix}*.mp4")
+    with av.open(str(file)) as container:
+        assert container.streams.video[0].codec_context.name == "h264"
+        assert container.streams.video[0].pix_fmt == "yuv420p"
+        return [frame.to_ndarray(format="rgb24").shape for frame in container.decode(video=0)]
+
+
+def test_a_created_video_is_upscaled(server: Server) -> None:
+    source = {
+        "1": node("LoadImage", image="in.png"),
+        "2": node("RepeatImageBatch", image=["1", 0], amount=4),
+        "3": node("CreateVideo", images=["2", 0], fps=10.0),
+    }
+    assert video(server, "created", source, "3") == [(72, 96, 3)] * 4
+
+
+def test_a_trimmed_video_is_upscaled_as_it_is_trimmed(server: Server) -> None:
+    if "Video Slice" not in server.get("/object_info"):
+        pytest.skip("this core has no Trim Video")
+    source = {
+        "1": node("LoadVideo", file="in.mp4"),
+        "2": node("Video Slice", video=["1", 0], start_time=0.1, duration=0.1, strict_duration=False),
+    }
+    assert video(server, "trimmed", source, "2") == [(72, 96, 3)]
+
+
+def test_every_example_has_a_picture_a_note_and_a_test() -> None:
     names = {file.stem for file in EXAMPLES.glob("*.json")}
     assert names == {file.stem for file in EXAMPLES.glob("*.jpg")}
     source = Path(__file__).read_text(encoding="utf-8")
-    assert all(f'"{name}"' in source for name in names)
+    for name in names:
+        assert f'"{name}"' in source
+        stored = json.loads((EXAMPLES / f"{name}.json").read_text(encoding="utf-8"))
+        assert any(one["type"] == "MarkdownNote" for one in stored["nodes"])
+        assert all("title" in one for one in stored["nodes"])
+        assert not [one for one in stored["nodes"] if one["type"] == "ParagonSRSaveModel" and one["widgets_values"][2]]
+
+
+def test_examples_and_their_pictures_are_served(server: Server) -> None:
+    names = server.get("/workflow_templates")["ComfyUI-ParagonSR"]
+    assert {file.stem for file in EXAMPLES.glob("*.json")} == set(names)
+    for name in names:
+        for kind in ("json", "jpg"):
+            place = quote(f"/api/workflow_templates/ComfyUI-ParagonSR/{name}.{kind}")
+            with urllib.request.urlopen(server.url + place, timeout=60) as answer:
+                assert answer.status == 200
+
+
+@pytest.mark.parametrize("place", ["ParagonSRUpscaleImage.md", "ParagonSRUpscaleImage/de.md", "../texts/ja.json"])
+def test_help_and_texts_are_served(server: Server, place: str) -> None:
+    with urllib.request.urlopen(f"{server.url}/extensions/ComfyUI-ParagonSR/docs/{place}", timeout=60) as answer:
+        assert answer.status == 200
+
+
+def test_names_and_search_words_reach_the_front_end(server: Server) -> None:
+    said = server.get("/i18n")
+    assert said["zh"]["nodeDefs"]["ParagonSRUpscaleImage"]["inputs"]["resize"]["name"] == "输出尺寸"
+    assert said["ja"]["settings"]["ParagonSR_Precision"]["name"] == "既定の精度"
+    ours = server.get("/object_info")["ParagonSRUpscaleImage"]
+    if "search_aliases" in ours:  # cores since January 2026
+        assert {"super resolution", "esrgan", "放大"} <= set(ours["search_aliases"])
 
 
 def test_cancelling_stops_the_work_and_the_next_run_works(server: Server) -> None:

@@ -22,6 +22,8 @@ def to_api(file: Path, definitions: dict[str, Any]) -> dict[str, Any]:
     sources = {link[0]: [str(link[1]), link[2]] for link in stored["links"]}
     result: dict[str, Any] = {}
     for node in stored["nodes"]:
+        if node["type"] not in definitions:  # a note, which the server never sees
+            continue
         inputs = dict(zip(_widgets(definitions[node["type"]]), node["widgets_values"], strict=False))
         inputs |= {slot["name"]: sources[slot["link"]] for slot in node["inputs"] if slot["link"] is not None}
         result[str(node["id"])] = {"class_type": node["type"], "inputs": inputs}

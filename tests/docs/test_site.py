@@ -90,4 +90,4 @@ def test_api_pages_show_the_docstrings(site: Path) -> None:
 def test_links_to_files_outside_docs_lead_to_pages(site: Path) -> None:
     assert 'href="nodes/ParagonSRUpscaleImage.html"' in (site / "comfyui.html").read_text(encoding="utf-8")
     assert 'href="models/2x-ParagonSR2-Realtime-v1.html"' in (site / "models.html").read_text(encoding="utf-8")
-    assert (site / "example_workflows/upscale_image.json").is_file()
+    assert (site / "example_workflows/1 Upscale an image.json").is_file()

@@ -199,3 +199,15 @@ sys.exit(main(["doctor"]))
     done = subprocess.run([sys.executable, "-I", "-S", "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == ExitCode.PROBLEM, done.stderr
     assert "torch is not installed" in done.stdout
+
+
+def test_an_embedded_python_takes_the_folder_of_the_program(root: Path, tmp_path: Path) -> None:
+    """With a ``._pth`` it is isolated and knows no current folder: -m finds nothing of a checkout."""
+    command = [sys.executable, "-I", "-S"]
+    by_name = subprocess.run([*command, "-m", "deploy", "--help"], cwd=root, capture_output=True, check=False)
+    assert by_name.returncode == 1
+    by_folder = subprocess.run(
+        [*command, str(root / "deploy"), "doctor", "--help"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert (by_folder.returncode, by_folder.stderr) == (0, "")
+    assert "everything that ParagonSR depends on" in by_folder.stdout

@@ -18,6 +18,7 @@ from paragon_arch.networks.v2_magic import ParagonSR2Magic
 from paragon_arch.networks.v2_release import ParagonSR2Release
 from paragon_arch.networks.v2_static import ParagonSR2Static
 from paragon_arch.networks.v2_ultimate import ParagonSR2Ultimate
+from tests.devices import DEVICE
 from tests.golden import Golden
 
 V1: dict[str, Any] = {"num_feat": 16, "num_groups": 2, "num_blocks": 1, "hidden": 24, "branch": 2}
@@ -64,7 +65,7 @@ NETWORKS: dict[str, tuple[type[SRNetwork], dict[str, Any]]] = {
 
 
 def build(name: str, seed: int = 0) -> SRNetwork:
-    """One of `NETWORKS`; residual branches, norms and gates have their full strength."""
+    """One of `NETWORKS` on the device of the tests; residual branches, norms and gates have their full strength."""
     kind, options = NETWORKS[name]
     torch.manual_seed(seed)
     network = kind(**options).eval().requires_grad_(False)
@@ -73,18 +74,18 @@ def build(name: str, seed: int = 0) -> SRNetwork:
         for key, parameter in module.named_parameters(recurse=False):
             if "gamma" in key or not isinstance(module, nn.Conv2d | nn.Linear):
                 parameter.add_(torch.rand_like(parameter).sub_(0.5) * 2 * strength)
-    return network
+    return network.to(DEVICE)
 
 
 def load_golden(golden: Golden) -> SRNetwork:
     """The network of a golden file."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ParagonWarning)
-        return paragon_arch.load(golden.state, tracked="keep", **golden.options).model
+        return paragon_arch.load(golden.state, tracked="keep", **golden.options).model.to(DEVICE)
 
 
 def image(height: int, width: int, seed: int = 0) -> Tensor:
     """Smooth ramps with noise on them, ``(1, 3, height, width)`` in 0..1."""
     generator = torch.Generator().manual_seed(seed)
     ramp = torch.linspace(0, 0.6, height)[:, None] + torch.linspace(0, 0.2, width)
-    return ramp + 0.2 * torch.rand(1, 3, height, width, generator=generator)
+    return (ramp + 0.2 * torch.rand(1, 3, height, width, generator=generator)).to(DEVICE)

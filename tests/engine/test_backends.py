@@ -8,26 +8,32 @@ import sys
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
-from paragon_arch.errors import InvalidOptionError, ParagonError
-from paragon_arch.networks.base import Traits
-from paragon_engine.backends import BACKENDS, Precision, Runner, backend, listing
+from paragon_arch.errors import InvalidOptionError, NonFiniteError, ParagonError
+from paragon_engine.backends import BACKENDS, backend, listing
 from paragon_engine.backends.choose import cache_file, choose
 from paragon_engine.backends.graph_file import open_graph
-from paragon_engine.backends.guard import Guarded, ladder
-from paragon_engine.backends.model import default_precision, with_backend
-from paragon_engine.backends.network import GRAPH_MINIMUM
+from paragon_engine.backends.precision import half_precisions, rungs
 from paragon_engine.inference import inference_form
 from paragon_engine.onnx_export import export_onnx
 from paragon_engine.tiling import upscale_tensor
-from tests.engine_models import descriptor, network
+from paragon_engine.upscaler import GRAPH_MINIMUM
+from tests.devices import DEVICE
+from tests.engine_models import damaged, descriptor, network, overflowing, ready
 
 CPU = torch.device("cpu")
-IMAGE = torch.rand(1, 3, 45, 37, generator=torch.Generator().manual_seed(0))
+ALL = ("fp16", "bf16", "fp32")
+UNSUPPORTED = (
+    "cuDNN error: CUDNN_STATUS_NOT_SUPPORTED",
+    "CUDA error: no kernel image is available for execution on the device",
+    "\"slow_conv2d_cpu\" not implemented for 'BFloat16'",
+)
+IMAGE = torch.rand(1, 3, 45, 37, generator=torch.Generator().manual_seed(0)).to(DEVICE)
 
 
 @pytest.fixture(autouse=True)
@@ -49,8 +55,8 @@ def test_graphs_take_no_line_of_pixels_but_backends_do(name: str, size: tuple[in
     if find_spec(name) is None:
         pytest.skip(f"{name} is not installed: pip install {name}")
     model = descriptor(variant="realtime")
-    image = torch.rand(1, 3, *size, generator=torch.Generator().manual_seed(3))
-    found = with_backend(model, name)(image)
+    image = torch.rand(1, 3, *size, generator=torch.Generator().manual_seed(3)).to(DEVICE)
+    found = ready(model, backend=name)(image)
     assert (found - model(image)).abs().max() <= 1e-5
 
 
@@ -73,7 +79,7 @@ def test_every_backend_gives_the_same_picture(name: str, variant: str) -> None:
         pytest.skip(f"{name} is not installed: pip install {name}")
     model = descriptor(variant=variant)
     expected = model(IMAGE)
-    found = with_backend(model, name)(IMAGE)
+    found = ready(model, backend=name)(IMAGE)
     assert found.dtype == torch.float32
     assert (found - expected).abs().max().item() <= 1e-4
 
@@ -83,16 +89,16 @@ def test_a_backend_works_in_tiles_of_any_size(name: str) -> None:
     if find_spec(name) is None:
         pytest.skip(f"{name} is not installed: pip install {name}")
     model = descriptor()
-    run = with_backend(model, name)
-    image = torch.rand(1, 3, 83, 101, generator=torch.Generator().manual_seed(1))
-    expected = upscale_tensor(model, image, tile=0)
+    run = ready(model, backend=name)
+    image = torch.rand(1, 3, 83, 101, generator=torch.Generator().manual_seed(1)).to(DEVICE)
+    expected = model(image)
     assert (upscale_tensor(run, image, tile=48) - expected).abs().max().item() <= 1e-4
 
 
 def test_the_original_model_is_left_alone() -> None:
     model = descriptor()
     before = model(IMAGE)
-    with_backend(model, "torch", precision="bf16")(IMAGE)
+    ready(model, precision="bf16")(IMAGE)
     assert torch.equal(model(IMAGE), before)
     assert model.dtype == torch.float32
 
@@ -119,24 +125,24 @@ class TestNames:
             backend("cuda")
 
     def test_without_a_runner(self) -> None:
-        with pytest.raises(InvalidOptionError, match="onnxruntime-tensorrt"):
-            backend("tensorrt")
+        with pytest.raises(InvalidOptionError, match="openvino or onnxruntime"):
+            backend("ncnn")
 
     def test_not_here(self) -> None:
         name = "onnxruntime-directml"
         if BACKENDS[name].available().usable:
             pytest.skip("DirectML is here")
         with pytest.raises(InvalidOptionError, match="pip install onnxruntime"):
-            with_backend(descriptor(), name)
+            ready(descriptor(), backend=name)
 
     def test_a_missing_package(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(sys.modules, "openvino", None)
         with pytest.raises(InvalidOptionError, match="pip install openvino"):
-            with_backend(descriptor(), "openvino")
+            ready(descriptor(), backend="openvino")
 
     def test_a_precision_that_a_backend_lacks(self) -> None:
         with pytest.raises(InvalidOptionError, match="has no bf16"):
-            with_backend(descriptor(), "onnxruntime", precision="bf16")
+            ready(descriptor(), backend="onnxruntime", precision="bf16")
 
     def test_all_are_listed_with_a_version_or_a_cure(self) -> None:
         found = dict(listing())
@@ -190,80 +196,117 @@ class TestAuto:
         assert cache_file() == tmp_path / "paragonsr" / "backends.json"
 
 
-class TestGuard:
-    def test_a_network_that_overflows_is_redone(self, log: pytest.LogCaptureFixture) -> None:
-        model = descriptor()
-        with torch.no_grad():  # features beyond FP16's 65504, brought back by the next layer
-            model.model.get_parameter("conv_in.weight").mul_(1e6)
-            model.model.get_parameter("conv_in.bias").mul_(1e6)
-            model.model.get_parameter("up.0.weight").mul_(1e-6)
-        expected = model(IMAGE)
-        found = with_backend(model, "torch", precision="fp16")(IMAGE)
-        assert torch.isfinite(found).all()
-        assert (found - expected).abs().max().item() <= 0.05  # BF16 has eight bits
-        assert "overflowed in fp16: redone in bf16" in log.text
+class TestPrecisions:
+    def test_what_overflows_is_redone_and_so_is_the_rest_of_the_run(self, log: pytest.LogCaptureFixture) -> None:
+        model = overflowing(descriptor())
+        run = ready(model, precision="fp16")
+        for _ in range(3):
+            found = run(IMAGE)
+            assert (found - model(IMAGE)).abs().max().item() <= 0.05  # BF16 has eight bits
+        assert run.precision == "bf16"
+        assert log.text.count("overflowed in fp16: redone in bf16") == 1
 
-    def test_in_tiles_only_those_that_overflow_are_redone(self, log: pytest.LogCaptureFixture) -> None:
-        model = descriptor()
-        with torch.no_grad():  # sums over a bright neighbourhood go beyond FP16's 65504, those over a dark one do not
-            model.model.get_parameter("conv_in.weight").abs_().mul_(1e5)
-            model.model.get_parameter("conv_in.bias").zero_()
-            model.model.get_parameter("up.0.weight").mul_(1e-5)
-        image = torch.zeros(1, 3, 64, 200)
-        image[..., 150:] = 1
-        found = upscale_tensor(with_backend(model, "torch", precision="fp16"), image, tile=64)
-        assert torch.isfinite(found).all()
-        dark = upscale_tensor(model, image, tile=0)[..., :200]
-        assert (found[..., :200] - dark).abs().max().item() <= 5e-3
-        assert 1 <= log.text.count("redone in bf16") <= 2
+    @pytest.mark.parametrize("variant", ["realtime", "photo"])
+    def test_in_tiles_too(self, variant: str, log: pytest.LogCaptureFixture) -> None:
+        window = {"window_size": 8} if variant == "photo" else {}
+        model = overflowing(descriptor(variant=variant, **window))
+        image = torch.rand(1, 3, 64, 80, generator=torch.Generator().manual_seed(2))
+        run = ready(model, precision="fp16")
+        found = upscale_tensor(run, image, tile=32)
+        assert (found - model(image)).abs().max().item() <= 0.05
+        assert log.text.count("overflowed in fp16") == 1
 
     def test_what_stays_finite_is_not_redone(self, log: pytest.LogCaptureFixture) -> None:
         model = descriptor()
-        found = with_backend(model, "torch", precision="fp16")(IMAGE)
-        assert (found - model(IMAGE)).abs().max().item() <= 5e-3
+        run = ready(model, precision="fp16")
+        assert (run(IMAGE) - model(IMAGE)).abs().max().item() <= 5e-3
+        assert run.precision == "fp16"
         assert "redone" not in log.text
 
-    def test_each_tile_climbs_alone(self) -> None:
-        made: list[Precision] = []
+    @pytest.mark.parametrize("text", UNSUPPORTED)
+    def test_a_precision_that_the_device_lacks_is_a_failed_step(
+        self, text: str, monkeypatch: pytest.MonkeyPatch, log: pytest.LogCaptureFixture
+    ) -> None:
+        """Not a device that stopped working; and it is not asked again."""
+        calls = list[str]()
+        run = ready(descriptor(), precision="bf16")
 
-        def make(precision: Precision) -> Runner:
-            made.append(precision)
-            limit = {"fp16": 1.0, "bf16": 10.0, "fp32": 100.0}[precision]
-            return lambda x: torch.where(x > limit, torch.inf, x)
+        def refuse(*_: Any) -> Tensor:
+            calls.append(text)
+            raise RuntimeError(text)
 
-        guard = Guarded(make, ("fp16", "bf16", "fp32"))
-        for value in (0.5, 5.0, 0.5, 50.0):
-            assert guard(torch.full((1, 1, 2, 2), value)).mean().item() == value
-        assert made == ["fp16", "bf16", "fp32"]
-        assert guard.redone == 3
-        with pytest.raises(ParagonError, match="even in fp32"):
-            guard(torch.full((1, 1, 2, 2), 500.0))
+        monkeypatch.setattr(run.module("bf16"), "forward", refuse)
+        for _ in range(3):
+            assert torch.isfinite(upscale_tensor(run, IMAGE, tile=0)).all()
+        assert (len(calls), run.precision) == (1, "fp32")
+        assert log.text.count("has no bf16") == 1
 
-    def test_nan_counts_too(self) -> None:
-        def make(precision: Precision) -> Runner:
-            def run(x: Tensor) -> Tensor:
-                return x * float("nan") if precision == "fp16" else x
+    @pytest.mark.parametrize("text", UNSUPPORTED[:2])
+    def test_in_fp32_it_is_no_reason_to_start_again(self, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        run = ready(descriptor())
 
-            return run
+        def refuse(*_: Any) -> Tensor:
+            raise RuntimeError(f"CUDA error: {text}")
 
-        assert Guarded(make, ("fp16", "fp32"))(IMAGE).equal(IMAGE)
+        monkeypatch.setattr(run.module(), "forward", refuse)
+        with pytest.raises(ParagonError, match="install a build for it"):
+            upscale_tensor(run, IMAGE, tile=0)
+
+    @pytest.mark.parametrize("name", ["torch", "onnxruntime", "openvino"])
+    @pytest.mark.parametrize("options", [{"tile": 0}, {"tile": 32}, {"tile": 32, "tiling": "overlap"}])
+    def test_a_damaged_model_is_an_error(self, name: str, options: dict[str, Any]) -> None:
+        if name != "torch" and find_spec(name) is None:
+            pytest.skip(f"{name} is not installed: pip install {name}")
+        run = ready(damaged(descriptor()), backend=name)
+        with pytest.raises(NonFiniteError, match="NaN or infinity even in fp32"):
+            upscale_tensor(run, IMAGE, **options)
 
     @pytest.mark.parametrize(
-        ("first", "bfloat16", "supported", "expected"),
+        ("choice", "layout", "device", "computes", "expected"),
         [
-            ("fp16", True, ("fp32", "fp16", "bf16"), ("fp16", "bf16", "fp32")),
-            ("fp16", False, ("fp32", "fp16", "bf16"), ("fp16", "fp32")),
-            ("fp16", True, ("fp32", "fp16"), ("fp16", "fp32")),
-            ("bf16", True, ("fp32", "fp16", "bf16"), ("bf16", "fp32")),
-            ("fp32", True, ("fp32",), ("fp32",)),
+            ("auto", ALL, ALL, ALL, ("fp16", "bf16", "fp32")),
+            ("auto", ("fp16",), ALL, ALL, ("fp16", "fp32")),
+            ("auto", ALL, ("fp16",), ALL, ("fp16", "fp32")),
+            ("auto", ALL, ALL, ("fp16", "fp32"), ("fp16", "fp32")),
+            ("auto", ("bf16",), ("fp16",), ALL, ("fp32",)),
+            ("auto", ALL, (), ALL, ("fp32",)),
+            ("bf16", ALL, ALL, ALL, ("bf16", "fp32")),
+            ("fp32", ALL, ALL, ALL, ("fp32",)),
         ],
     )
-    def test_ladder(
-        self, first: Precision, bfloat16: bool, supported: tuple[Precision, ...], expected: tuple[Precision, ...]
-    ) -> None:
-        assert ladder(first, Traits(bfloat16=bfloat16), supported) == expected
+    def test_the_order(self, choice: Any, layout: Any, device: Any, computes: Any, expected: Any) -> None:
+        found = rungs(choice, layout=layout, device=device, backend=computes, prefer_half=True)
+        assert found == expected
+        if choice == "auto":
+            assert rungs("auto", layout=layout, device=device, backend=computes, prefer_half=False) == ("fp32",)
 
-    def test_precision_by_device(self) -> None:
-        assert default_precision(Traits(), CPU) == "fp32"
-        assert default_precision(Traits(half=True), torch.device("cuda")) == "fp16"
-        assert default_precision(Traits(half=False, bfloat16=False), torch.device("cuda")) == "fp32"
+    @pytest.mark.parametrize(
+        ("name", "capability", "expected"),
+        [
+            ("NVIDIA GeForce RTX 3060", (8, 6), ("fp16", "bf16")),
+            ("NVIDIA H100 80GB HBM3", (9, 0), ("fp16", "bf16")),
+            ("NVIDIA GeForce RTX 2080", (7, 5), ("fp16",)),
+            ("Tesla T4", (7, 5), ("fp16",)),
+            ("NVIDIA GeForce GTX 1660 Ti", (7, 5), ()),
+            ("NVIDIA T1000 8GB", (7, 5), ()),
+            ("NVIDIA GeForce MX450", (7, 5), ()),
+            ("NVIDIA GeForce GTX 1080", (6, 1), ()),
+            ("Tesla P100-PCIE-16GB", (6, 0), ("fp16",)),
+        ],
+    )
+    def test_cards(
+        self, name: str, capability: tuple[int, int], expected: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """PyTorch says yes to BF16 wherever it can emulate it."""
+        monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: capability)
+        monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: name)
+        monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda *_, **__: True)
+        monkeypatch.setattr(torch.version, "hip", None)
+        assert half_precisions(torch.device("cuda")) == expected
+
+    def test_a_choice_that_nothing_holds_is_refused(self) -> None:
+        with pytest.raises(InvalidOptionError, match="this device does not hold fp16; choose auto or bf16 or fp32"):
+            ready(descriptor(), precision="fp16", halves=("bf16",))
+        wrong: Any = "fp8"
+        with pytest.raises(InvalidOptionError, match="unknown"):
+            ready(descriptor(), precision=wrong)

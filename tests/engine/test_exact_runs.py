@@ -16,15 +16,15 @@ import paragon_arch
 from paragon_arch.errors import CancelledError
 from paragon_arch.networks.stages import Program
 from paragon_arch.networks.v2_atd import ParagonSR2ATD
-from paragon_engine.backends.model import with_backend
 from paragon_engine.progress import Progress
-from paragon_engine.tiling import buffers, make_plan, memory, upscale_tensor
+from paragon_engine.tiling import buffers, make_plan, upscale_tensor
 from paragon_engine.tiling.buffers import Limits, Store, limits_for, reserve_file
 from paragon_engine.tiling.memory import is_out_of_memory
-from paragon_engine.tiling.plan import worker
+from paragon_engine.tiling.plan import untiled_need
 from paragon_engine.tiling.streaming import Streamer
+from tests.devices import DEVICE, within
 from tests.engine.exact_models import build, image
-from tests.engine_models import descriptor
+from tests.engine_models import descriptor, ready, upscaler
 
 CPU = torch.device("cpu")
 PRO: dict[str, Any] = {"variant": "pro", "window_size": 8, "num_blocks": 2}
@@ -36,19 +36,17 @@ def log(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
     return caplog
 
 
-@pytest.mark.parametrize("backend", [None, "torch"])
 @pytest.mark.parametrize("options", [{}, {"variant": "photo", "window_size": 8}, PRO])
 @pytest.mark.parametrize("size", [(45, 37), (40, 64), (3, 70), (1, 33)])
 def test_a_descriptor_in_tiles_is_the_descriptor(
-    backend: str | None, options: dict[str, Any], size: tuple[int, int], log: pytest.LogCaptureFixture
+    options: dict[str, Any], size: tuple[int, int], log: pytest.LogCaptureFixture
 ) -> None:
     """Sizes that are no whole number of windows, or below the minimum, are extended as spandrel extends them."""
     model, x = descriptor(**options), image(*size)
     expected = model(x)
-    run = model if backend is None else with_backend(model, backend)
-    found = upscale_tensor(run, x, tile=32)
+    found = upscale_tensor(ready(model), x, tile=32)
     assert found.shape == expected.shape
-    assert (found - expected).abs().max() <= (1e-5 if backend is None else 1e-4)
+    assert (found - expected).abs().max() <= within(1e-5)
     assert "exact tiles of 32" in log.text
     assert "not known" not in log.text
 
@@ -56,23 +54,25 @@ def test_a_descriptor_in_tiles_is_the_descriptor(
 def test_what_cannot_be_tiled_exactly_runs_untiled_and_says_so(log: pytest.LogCaptureFixture) -> None:
     torch.manual_seed(0)
     network = ParagonSR2ATD(scale=2, num_feat=16, num_groups=1, num_blocks=2)
-    model, x = paragon_arch.load(network.state_dict()), image(40, 48)
+    plain, x = paragon_arch.load(network.state_dict()).to(DEVICE), image(40, 48)
+    model = ready(plain)
     assert make_plan(model, x, tile=32).kind == "untiled"
     assert "exact tiles are not known for this model: running untiled" in log.text
-    assert torch.equal(upscale_tensor(model, x, tile=32), model(x))
+    assert (upscale_tensor(model, x, tile=32) - plain(x)).abs().max() <= 1e-5
     assert make_plan(model, x, tile=32, tiling="overlap").kind == "overlap"
 
 
 def test_auto_takes_exact_tiles_that_fit(monkeypatch: pytest.MonkeyPatch, log: pytest.LogCaptureFixture) -> None:
-    model, x = with_backend(descriptor(**PRO)), image(96, 80)
-    whole = memory.untiled_peak(worker(model.model), x.shape, model.dtype)
+    model, x = upscaler(**PRO), image(96, 80)
+    whole = untiled_need(model, tuple(x.shape))
+    assert whole is not None
     expected = upscale_tensor(model, x)
     assert "exact tiles" not in log.text
 
     def less(_: torch.device) -> int:
         return whole // 2
 
-    monkeypatch.setattr("paragon_engine.tiling.memory.free_memory", less)
+    monkeypatch.setattr("paragon_engine.tiling.available.free_memory", less)
     monkeypatch.setattr("paragon_engine.tiling.buffers.free_memory", less)
     plan = make_plan(model, x)
     assert plan.kind == "exact"
@@ -80,14 +80,14 @@ def test_auto_takes_exact_tiles_that_fit(monkeypatch: pytest.MonkeyPatch, log: p
 
 
 def test_every_part_is_announced_once() -> None:
-    model, x = descriptor(**PRO), image(45, 37)
+    model, x = upscaler(**PRO), image(45, 37)
     parts: list[tuple[Tensor, int, int]] = []
 
     def on_part(part: Tensor, top: int, left: int) -> None:
         parts.append((part.clone(), top, left))
 
     result = upscale_tensor(model, x, tile=32, on_part=on_part)[0]
-    together, seen = torch.zeros(3, 90, 74), torch.zeros(90, 74)
+    together, seen = result.new_zeros(3, 90, 74), result.new_zeros(90, 74)
     for part, top, left in parts:
         bottom, right = top + part.shape[1], left + part.shape[2]
         assert bottom <= 90
@@ -109,16 +109,14 @@ class _Shown(Progress):
 
 def test_progress_tells_how_long_it_will_take() -> None:
     shown = _Shown()
-    upscale_tensor(descriptor(**PRO), image(64, 64), tile=32, progress=shown)
+    upscale_tensor(upscaler(**PRO), image(64, 64), tile=32, progress=shown)
     assert shown.etas[0] is None
     assert all(eta is not None for eta in shown.etas[1:])
     assert shown.etas[-1] == pytest.approx(0, abs=1e-6)
 
 
-@pytest.mark.parametrize("backend", [None, "torch"])
-def test_an_untiled_run_shows_progress_and_can_be_stopped(backend: str | None) -> None:
-    model, x = descriptor(**PRO), image(24, 24)
-    run = model if backend is None else with_backend(model, backend)
+def test_an_untiled_run_shows_progress_and_can_be_stopped() -> None:
+    run, x = upscaler(**PRO), image(24, 24)
     shown = _Shown()
     expected = upscale_tensor(run, x, tile=0, progress=shown)
     assert len(shown.etas) > 10
@@ -137,9 +135,9 @@ def test_an_untiled_run_shows_progress_and_can_be_stopped(backend: str | None) -
 
 
 def test_memory_that_runs_out_untiled_takes_the_progress_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    model, x, whole = descriptor(**PRO), image(64, 64), Progress()
+    model, x, whole = upscaler(**PRO), image(64, 64), Progress()
     expected = model(x)
-    layer = model.model.get_submodule("conv_out")
+    layer = model.module().get_submodule("tail.0")
     forward, failed = layer.forward, False
 
     def failing(x: Tensor) -> Tensor:
@@ -161,10 +159,10 @@ def test_stages_that_overflow_are_redone(log: pytest.LogCaptureFixture) -> None:
         model.model.get_parameter("conv_mid.weight").mul_(1e7)
         model.model.get_parameter("conv_mid.bias").mul_(1e7)
         model.model.get_parameter("up.0.weight").mul_(1e-7)
-    found = upscale_tensor(with_backend(model, precision="fp16"), x, tile=32)
+    found = upscale_tensor(ready(model, precision="fp16"), x, tile=32)
     assert torch.isfinite(found).all()
     assert (found - model(x)).abs().max() <= 0.05  # BF16 has eight bits
-    assert "overflowed in torch.float16: redone in torch.bfloat16" in log.text
+    assert "overflowed in fp16: redone in bf16" in log.text
 
 
 @pytest.mark.parametrize(
@@ -216,6 +214,8 @@ def test_limits_leave_room_for_the_tiles(monkeypatch: pytest.MonkeyPatch) -> Non
     assert limits_for(CPU, 300) == Limits(device=700, host=0)
     assert limits_for(CPU, 3000) == Limits(device=0, host=0)
     assert limits_for(torch.device("cuda"), 300) == Limits(device=700, host=800)
+    assert limits_for(CPU, 300, 500) == Limits(device=200, host=0)
+    assert limits_for(CPU, 300, 5000) == Limits(device=700, host=0)
 
 
 def test_files_are_gone_after_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,9 +16,9 @@ from benchmarks.reference import reference_form
 from paragon_arch.errors import InvalidOptionError, ParagonWarning
 from paragon_arch.fusion import fuse_network
 from paragon_arch.layouts import LAYOUTS
-from paragon_engine.backends.network import GRAPH_MINIMUM
 from paragon_engine.inference import PASSES, InferenceForm, Target, bands, inference_form
 from paragon_engine.inference.modules import MishProduct, SigmoidMish
+from paragon_engine.upscaler import GRAPH_MINIMUM
 from tests.engine.inference_cases import CASES, build, worst_difference
 from tests.golden import NAMES, read
 

@@ -18,7 +18,6 @@ from paragon_arch.networks.v1 import ParagonSR
 from paragon_engine.backends.forms import fused, graph_of, sizes_for
 from paragon_engine.inference import inference_form
 from paragon_engine.onnx_export import check_graph, compare, export_onnx, inferred_scale
-from paragon_engine.onnx_export.symbolic import symbolic
 from paragon_engine.release.artefacts import graph_artefact
 from tests.engine_models import network
 from tests.golden import read
@@ -137,14 +136,6 @@ def test_sorted_tokens_keep_the_order_of_the_pixels(shared: Path) -> None:
     assert compare(graph, net, [(1, 37, 29), (2, 40, 31), (1, 8, 65)]) <= TOLERANCE
     with pytest.raises(InvalidOptionError, match="sorts its tokens"):
         graph_of(net)  # a backend must not give another picture than PyTorch
-
-
-@pytest.mark.parametrize("size", [(37, 52), (2, 33), (3, 3), (40, 41), (57, 24)])
-def test_overlapping_windows_follow_the_size(size: tuple[int, int], shared: Path) -> None:
-    net = golden_network(shared, "v2-hybrid-attn-window_nano_x2")
-    image = torch.rand(2, 3, *size, generator=torch.Generator().manual_seed(0))
-    with torch.inference_mode():
-        assert float((symbolic(net)(image) - net(image)).abs().max()) < 1e-6
 
 
 def test_a_graph_of_one_size(shared: Path) -> None:

@@ -18,7 +18,8 @@ from paragon_engine.backends.graph_file import open_graph
 from paragon_engine.devices import device_failure
 from paragon_engine.onnx_export import export_onnx
 from paragon_engine.tiling import upscale_tensor
-from tests.engine_models import checkpoint, descriptor, network
+from paragon_engine.upscaler import Upscaler
+from tests.engine_models import checkpoint, network, upscaler
 from tests.hostile.hostile_pictures import noise
 from tests.measuring import note
 
@@ -35,7 +36,8 @@ LOST = (
 
 def failing(model: Any, monkeypatch: pytest.MonkeyPatch, at: int, error: Exception) -> list[int]:
     """Let the N-th call of a model's network fail; the list counts its calls."""
-    forward, calls = model.model.forward, list[int]()
+    module = model.module()
+    forward, calls = module.forward, list[int]()
 
     def run(x: Tensor, *rest: Any) -> Tensor:
         calls.append(x.shape[-1])
@@ -43,7 +45,7 @@ def failing(model: Any, monkeypatch: pytest.MonkeyPatch, at: int, error: Excepti
             raise error
         return forward(x, *rest)
 
-    monkeypatch.setattr(model.model, "forward", run)
+    monkeypatch.setattr(module, "forward", run)
     return calls
 
 
@@ -54,7 +56,7 @@ def image(side: int = 96) -> Tensor:
 def test_out_of_memory_at_every_overlapping_tile(monkeypatch: pytest.MonkeyPatch) -> None:
     """The work goes on with smaller tiles from where it was. Exact tiles: tests/engine/test_exact_tiling.py."""
     x, options = image(), {"tiling": "overlap", "overlap": 16}
-    model = descriptor()
+    model = upscaler()
     expected = upscale(model, x, options)
     with monkeypatch.context() as patch:
         calls = failing(model, patch, -1, MemoryError())
@@ -75,7 +77,7 @@ def upscale(model: Any, x: Tensor, options: dict[str, Any]) -> Tensor:
 
 
 def test_out_of_memory_of_the_whole_image(monkeypatch: pytest.MonkeyPatch) -> None:
-    model, x = descriptor(), image(64)
+    model, x = upscaler(), image(64)
     expected = upscale_tensor(model, x, tile=0)
     failing(model, monkeypatch, 0, MemoryError())
     assert (upscale_tensor(model, x, tile=0) - expected).abs().max() < 1e-5
@@ -84,7 +86,7 @@ def test_out_of_memory_of_the_whole_image(monkeypatch: pytest.MonkeyPatch) -> No
 @pytest.mark.parametrize("text", LOST)
 @pytest.mark.parametrize("options", [{"tile": 0}, {"tile": 64, "tiling": "overlap"}], ids=["whole", "tiles"])
 def test_a_device_that_fails(text: str, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    model = descriptor()
+    model = upscaler()
     failing(model, monkeypatch, 0, RuntimeError(text))
     with pytest.raises(ParagonError, match="stopped working") as caught:
         upscale_tensor(model, image(), **options)
@@ -92,7 +94,7 @@ def test_a_device_that_fails(text: str, options: dict[str, Any], monkeypatch: py
 
 
 def test_other_errors_stay_what_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
-    model = descriptor()
+    model = upscaler()
     failing(model, monkeypatch, 0, RuntimeError("The size of tensor a (3) must match the size of tensor b (4)"))
     with pytest.raises(RuntimeError, match="must match"):
         upscale_tensor(model, image(), tile=0)
@@ -134,7 +136,7 @@ def test_a_provider_that_disappears(
         return Session(real(*arguments, **options), RuntimeError(text), after + 1)  # one run is the start's own
 
     monkeypatch.setattr(runtime, "InferenceSession", start)
-    model = open_graph(path, "onnxruntime").model
+    model = Upscaler(open_graph(path, "onnxruntime").model, device="cpu")
     with pytest.raises(ParagonError, match=r"CPUExecutionProvider.* stopped working"):
         upscale_tensor(model, image(), tile=32, tiling="overlap", overlap=8)
 

@@ -19,7 +19,7 @@ from paragon_engine.release import run
 from paragon_engine.release.run import release
 from paragon_engine.release.settings import ReleaseSettings
 from paragon_engine.video import upscale_video
-from tests.engine_models import checkpoint, descriptor
+from tests.engine_models import checkpoint, upscaler
 from tests.hostile.hostile_pictures import noise, video
 from tests.measuring import ROOT, note
 
@@ -51,10 +51,10 @@ def test_a_video_that_another_process_makes(tmp_path: Path) -> None:
     target = tmp_path / "out.mp4"
     with held(tmp_path / "out.mp4.parts/lock") as other:
         with pytest.raises(OutputError, match="another process"):
-            upscale_video(descriptor(), tmp_path / "in.mp4", target)
+            upscale_video(upscaler(), tmp_path / "in.mp4", target)
         other.kill()  # a lock does not outlive its process
         other.wait()
-        assert upscale_video(descriptor(), tmp_path / "in.mp4", target).frames == 10
+        assert upscale_video(upscaler(), tmp_path / "in.mp4", target).frames == 10
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in.mp4", "out.mp4"]
 
 
@@ -91,7 +91,7 @@ def test_a_picture_that_another_process_finished_first(tmp_path: Path, monkeypat
         return upscale(*arguments, **options)
 
     monkeypatch.setattr(folder, "upscale_picture", while_another_writes)
-    summary = upscale_files(descriptor(), tmp_path / "a.png", tmp_path / "out")
+    summary = upscale_files(upscaler(), tmp_path / "a.png", tmp_path / "out")
     assert summary.skipped == [target]
     assert target.read_bytes() == b"of the other"
 

@@ -23,7 +23,7 @@ from paragon_engine.release.staging import Staging
 from paragon_engine.tiling import upscale_tensor
 from paragon_engine.upscale import UpscaleSettings
 from paragon_engine.video import EncodeOptions, VideoSettings, upscale_video
-from tests.engine_models import checkpoint, descriptor
+from tests.engine_models import checkpoint, descriptor, upscaler
 from tests.hostile.hostile_pictures import video
 
 OLD = b"what was there before"
@@ -81,7 +81,7 @@ def _new_picture(_given: Path, out: Path) -> None:
 
 def _folder(given: Path, out: Path) -> None:
     options = FolderOptions(compare=True, overwrite=True)
-    summary = upscale_files(descriptor(), [given / "a.png", given / "b.png"], out, UpscaleSettings(), options)
+    summary = upscale_files(upscaler(), [given / "a.png", given / "b.png"], out, UpscaleSettings(), options)
     for _, error in summary.failed:
         raise error
     write_report([(given / "a.png", out / "a.png")], out / "report.html", overwrite=True)
@@ -89,7 +89,7 @@ def _folder(given: Path, out: Path) -> None:
 
 def _video(given: Path, out: Path) -> None:
     settings = VideoSettings(encode=EncodeOptions(codec="h264"), segment=4)
-    upscale_video(descriptor(), given / "in.mp4", out / "out.mp4", settings, overwrite=True)
+    upscale_video(upscaler(), given / "in.mp4", out / "out.mp4", settings, overwrite=True)
 
 
 def _release(_given: Path, out: Path) -> None:
@@ -109,8 +109,8 @@ def _release(_given: Path, out: Path) -> None:
 
 def _staged_maps(_given: Path, out: Path) -> None:
     """Feature maps in files, then a result."""
-    model = descriptor()
-    result = upscale_tensor(model, torch.rand(1, 3, 48, 48, generator=torch.Generator().manual_seed(0)), tile=32)
+    x = torch.rand(1, 3, 48, 48, generator=torch.Generator().manual_seed(0))
+    result = upscale_tensor(upscaler(), x, tile=32)
     write_image(Picture(result[0].permute(1, 2, 0).numpy()), out / "maps.png", overwrite=True)
 
 

@@ -1,8 +1,10 @@
-"""Fuzz a parser with atheris: python -m tests.fuzz TARGET [--seconds 600] [--corpus FOLDER]
+"""Fuzz a parser with atheris, guided by what of our code an input reaches.
+
+    python -m tests.fuzz TARGET [--seconds 600] [--corpus FOLDER]
 
 Needs `pip install atheris`, which exists for Linux. A finding is any exception that is not a `ParagonError`, more than
-two seconds, or more than 1 GiB beyond what the process starts with; its input is written to the working directory, and
-the command fails. The corpus starts with the files of the hostile suites and grows in its folder.
+ten seconds, or more than 2 GiB of memory; its input is written to the working directory, and the command fails. The
+corpus starts with the files of the hostile suites and grows in its folder.
 """
 
 from __future__ import annotations

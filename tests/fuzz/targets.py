@@ -18,14 +18,21 @@ from paragon_arch.files import safetensors_file, torch_file
 from paragon_arch.files.containers import select
 from paragon_arch.files.pickle_reader import StoredTensor, UnreadableTensor, interpret, pickle_budget
 from paragon_arch.loading import open_checkpoint
+from paragon_engine.backends.choose import read_cache, write_cache
+from paragon_engine.benchmark.report import from_json
 from paragon_engine.onnx_export.reading import read_graph
 from paragon_engine.pictures import read_image
 from paragon_engine.pictures.colour import conversion_of
+from paragon_engine.release.run import finished
+from paragon_engine.release.settings import read_manifest
+from paragon_engine.release.staging import Staging
 from tests.hostile.generated import KINDS
 from tests.hostile.hostile_files import FILES
 from tests.hostile.hostile_graphs import GRAPHS, write, write_sound
 from tests.hostile.hostile_pickles import PICKLES, Case
 from tests.hostile.hostile_pictures import noise
+from tests.measuring import ROOT
+from training.config import read_recipe
 
 Seeds = Callable[[Path], Iterator[bytes]]
 """The corpus to start from; the folder is for scratch."""
@@ -132,6 +139,34 @@ def _profiles(_: Path) -> Iterator[bytes]:
     yield _profile()
 
 
+def _records(path: Path) -> None:
+    """Everything of ours that reads JSON or TOML, of the same bytes."""
+    folder = path.parent
+    data = path.read_bytes()
+    (folder / ".out.release.json").write_bytes(data)
+    (folder / "manifest.json").write_bytes(data)
+    write_cache(folder / "cache.json", read_cache(path))
+    finished(folder, "0" * 64)
+    for parse in (
+        lambda: read_manifest(path, folder / "out"),
+        lambda: read_recipe(path),
+        lambda: from_json(data.decode("utf-8", "replace")),
+        lambda: Staging(folder / "out", "key", "stem").check(),
+    ):
+        with contextlib.suppress(ParagonError):
+            parse()
+
+
+def _examples(_: Path) -> Iterator[bytes]:
+    yield b'[defaults]\nauthor = "a"\n[[model]]\ncheckpoint = "2x.safetensors"\nscale = 2\nprofile = {min = [64, 64]}\n'
+    yield b'{"key": "k", "stem": "s", "previous": [1, 2], "steps": {"fuse": {"files": {"a": "b"}, "result": {}}}}'
+    yield b'{"key": "k", "files": {"a": {"sha256": "b", "bytes": 3}}, "failed": {}}'
+    yield b'{"x": {"backend": "torch", "seconds": {"torch": 0.5}, "at": 1.5}}'
+    yield (ROOT / "docs/benchmarks.json").read_bytes()[:20_000]
+    for recipe in (ROOT / "training").rglob("*.toml"):
+        yield recipe.read_bytes()
+
+
 def _small(data: bytes) -> bool:
     return len(data) < 2**16
 
@@ -142,6 +177,7 @@ TARGETS: dict[str, Target] = {
     "safetensors": Target(_safetensors, _cases(lambda data: data[8:9] == b"{" and _small(data))),
     "onnx": Target(_by_path(".onnx", read_graph), _graphs),
     "profile": Target(conversion_of, _profiles),
+    "records": Target(_by_path(".toml", _records), _examples),
     "picture": Target(_by_path(".png", lambda path: read_image(path, max_pixels=2**20)), _pictures),
 }
 torch.set_num_threads(1)

@@ -121,6 +121,29 @@ REFUSED: dict[str, Maker] = {
     "animated.png": _frames,
 }
 """Pictures that must be refused; those of more than 24 million pixels by the limit that the test sets."""
+
+
+def _exif_of_pointers() -> bytes:
+    """Directories of thousands of entries that all point to the next one."""
+    count, size = 1000, 2 + 12 * 1000 + 4
+    block = b"II*\0\x08\0\0\0"
+    for level in range(4):
+        row = struct.pack("<HHII", (0x8769, 0x8825, 0xA005, 0x8769)[level], 4, 1, 8 + size * (level + 1))
+        block += struct.pack("<H", count) + row * count + bytes(4)
+    return noise("WEBP", exif=b"Exif\0\0" + block)
+
+
+def _exif_of_overlaps() -> bytes:
+    """Thousands of values that are the whole of the data."""
+    count = 4000
+    rows = b"".join(struct.pack("<HHII", 0x9000 + index, 7, 2**20, 8) for index in range(count))
+    return noise("WEBP", exif=b"Exif\0\0II*\0\x08\0\0\0" + struct.pack("<H", count) + rows + bytes(2**20))
+
+
+def _xmp(content: str) -> bytes:
+    return noise("WEBP", xmp=f'<x:xmpmeta xmlns:x="adobe:ns:meta/">{content}</x:xmpmeta>'.encode())
+
+
 BOUNDED: dict[str, Maker] = {
     "many_texts.png": lambda: texts(100_000),
     "text_bombs.png": _text_bombs,
@@ -128,6 +151,12 @@ BOUNDED: dict[str, Maker] = {
     "huge_profile.jpg": _jpeg_profile,
     "huge_profile.tif": _tiff_profile,
     "exif_loop.jpg": _exif_of_loops,
+    "exif_pointers.webp": _exif_of_pointers,
+    "exif_overlaps.webp": _exif_of_overlaps,
+    "xmp_deep.webp": lambda: _xmp("<a:b>" * 500_000 + "</a:b>" * 500_000),
+    "xmp_wide.webp": lambda: _xmp("<a " + " ".join(f'GDepth:a{i}="1"' for i in range(100_000)) + "/>"),
+    "xmp_entities.webp": lambda: _xmp("&a;" * 100_000),
+    "same_text.png": lambda: png(64, 48, chunk(b"tEXt", b"Comment\0" + b"x" * 3000) * 19_000),
     "huge_text.png": lambda: png(64, 48, chunk(b"iTXt", b"Comment\0\0\0\0\0" + b"x" * 2**24)),
     "huge_exif.png": lambda: png(64, 48, chunk(b"eXIf", b"II*\0\x08\0\0\0" + b"\xff" * 2**24)),
     "tag_loop.tif": lambda: _tiff_tag(34665, 4, 1, 8),

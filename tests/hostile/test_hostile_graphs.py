@@ -19,9 +19,9 @@ from deploy.exit_codes import ExitCode
 from nodes.load_graph import LoadGraph
 from paragon_arch.errors import CorruptCheckpointError, ParagonError
 from paragon_engine.backends.graph_file import open_graph
+from paragon_engine.engines import trtexec_commands
 from paragon_engine.onnx_export import read_graph
 from paragon_engine.release.artefacts import open_artefact
-from paragon_engine.release.engine import trtexec_commands
 from tests.engine_models import checkpoint
 from tests.hostile.hostile_graphs import GRAPHS, Graph, upscaler, write, write_sound
 from tests.measuring import note, note_outcomes, open_all

@@ -21,7 +21,7 @@ from paragon_arch.files.atomic import atomic_path
 from paragon_engine.jobs import FolderOptions, upscale_files
 from paragon_engine.jobs.report import write_report
 from paragon_engine.release.staging import Staging
-from tests.engine_models import descriptor
+from tests.engine_models import descriptor, upscaler
 from tests.hostile.hostile_names import NAMES
 from tests.hostile.hostile_pictures import noise
 from tests.measuring import note
@@ -137,7 +137,7 @@ def test_pictures_with_hostile_names(tmp_path: Path) -> None:
     legal = [name for name in legal if not name.startswith(".")]  # hidden files are no pictures
     for name in legal:
         (given / f"{name}.png").write_bytes(noise("PNG"))
-    summary = upscale_files(descriptor(), given, out, options=FolderOptions())
+    summary = upscale_files(upscaler(), given, out, options=FolderOptions())
     assert len(summary.done) == len(legal)
     assert not summary.failed
     assert all(path.resolve().parent == out.resolve() for path in summary.done)

@@ -12,6 +12,8 @@ import torch
 from spandrel import ImageModelDescriptor, ModelLoader
 from spandrel.architectures.Compact import Compact
 
+from tests.devices import DEVICE
+
 
 class Interrupted(Exception):  # noqa: N818  (ComfyUI's is called InterruptProcessingException)
     """What ComfyUI raises when the user cancels."""
@@ -109,7 +111,7 @@ class Host:
             "comfy": {},
             "comfy.utils": {"ProgressBar": self.bar},
             "comfy.model_management": {
-                "get_torch_device": lambda: torch.device("cpu"),
+                "get_torch_device": lambda: DEVICE,
                 "unet_offload_device": lambda: torch.device("cpu"),
                 "soft_empty_cache": self.release,
                 "throw_exception_if_processing_interrupted": self.check,

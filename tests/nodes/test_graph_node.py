@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from nodes import onnx_packages
 from nodes.load_graph import NO_FILES, LoadGraph
 from paragon_arch.errors import CorruptCheckpointError, InvalidOptionError
 from paragon_engine.backends import graph_file
@@ -44,6 +47,38 @@ def test_what_cannot_be_used_is_replaced_and_named(graph: Path) -> None:
     _, info = LoadGraph().load(graph.name, "onnxruntime-tensorrt")
     assert "run by onnxruntime;" in info
     assert "note: onnxruntime-tensorrt cannot be used (" in info
+
+
+def missing(monkeypatch: pytest.MonkeyPatch, *modules: str) -> None:
+    def installed(module: str) -> bool:
+        return module not in modules
+
+    monkeypatch.setattr(onnx_packages, "installed", installed)
+
+
+def test_missing_packages_are_named_at_once_with_a_command_for_this_python(
+    graph: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    missing(monkeypatch, "onnx", "onnxslim", "onnxruntime")
+    command = re.escape(f"{sys.executable} -m pip install ")
+    with pytest.raises(InvalidOptionError, match=f"{command}onnx onnxruntime$"):
+        LoadGraph().load(graph.name, "auto")
+    with pytest.raises(InvalidOptionError, match=f"{command}onnx onnxruntime-directml$"):
+        LoadGraph().load(graph.name, "onnxruntime-directml")
+    with pytest.raises(InvalidOptionError, match=f"{command}onnx onnxslim onnxruntime$"):
+        onnx_packages.require_packages(onnx_packages.WRITING)
+
+
+def test_a_python_in_a_folder_with_spaces_is_quoted(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert host is not None
+    monkeypatch.setattr(sys, "executable", r"C:\My ComfyUI\python_embeded\python.exe")
+    assert onnx_packages.command(["onnx"]) == r'"C:\My ComfyUI\python_embeded\python.exe" -m pip install onnx'
+
+
+def test_what_tensorrt_lacks_is_in_the_info(graph: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    missing(monkeypatch, "tensorrt")
+    _, info = LoadGraph().load(graph.name, "onnxruntime-tensorrt")
+    assert f"{sys.executable} -m pip install onnxruntime-gpu tensorrt" in info
 
 
 def test_two_builds_of_onnx_runtime_are_noticed(graph: Path, monkeypatch: pytest.MonkeyPatch) -> None:

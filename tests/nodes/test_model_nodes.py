@@ -45,7 +45,7 @@ def test_loading_says_what_it_found() -> None:
     assert model.scale == 2
     assert model.patcher.model is model.model
     assert "alpha: 0.25 (override)" in text
-    badge = {"kind": "realtime", "scale": 2, "state": "ready", "details": text}
+    badge = {"kind": "realtime", "scale": 2, "state": "ready", "origin": "", "details": text}
     assert answer["ui"] == {"paragonsr_badge": [badge]}
 
 

@@ -94,7 +94,7 @@ def test_the_badge_knows_a_file_before_it_is_loaded(host: Host) -> None:
 
     status, known = asked(model="2x_test.safetensors", scale="auto", alpha="auto")
     assert status == 200
-    assert known == {"kind": "realtime", "scale": 2, "state": "ready", "details": ANY}
+    assert known == {"kind": "realtime", "scale": 2, "state": "ready", "origin": "", "details": ANY}
     assert "scale: 2" in known["details"]
     assert asked(model="2x_test.safetensors", scale="0", alpha="-1") == (200, known)  # what older workflows have
     assert asked(model="2x_test.safetensors", alpha="0.25")[1]["details"] != known["details"]

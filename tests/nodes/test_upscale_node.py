@@ -10,11 +10,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+import paragon_arch
+from nodes import host as nodes_host
 from nodes import progress
 from nodes.upscale_image import UpscaleImage
-from paragon_arch.errors import InvalidOptionError, ParagonError
-from paragon_engine.tiling import upscale_tensor
-from tests.engine_models import descriptor
+from paragon_arch.errors import InvalidOptionError, NonFiniteError
+from paragon_arch.networks.v2_atd import ParagonSR2ATD
+from paragon_engine import Upscaler, upscale_tensor
+from tests.engine_models import damaged, descriptor
 from tests.nodes.stand_in import Host, Interrupted, foreign_model
 
 WIDGETS: dict[str, Any] = {
@@ -37,7 +40,7 @@ def upscale(model: Any, image: Tensor, **inputs: Any) -> tuple[Tensor, Tensor]:
 
 
 def engine(model: Any, image: Tensor, **options: Any) -> Tensor:
-    return upscale_tensor(model, image.movedim(-1, 1), tile=0, **options).movedim(1, -1)
+    return upscale_tensor(Upscaler(model), image.movedim(-1, 1), tile=0, **options).movedim(1, -1)
 
 
 @pytest.mark.usefixtures("host")
@@ -99,7 +102,7 @@ def test_output_sizes(inputs: dict[str, Any], size: tuple[int, int]) -> None:
 
 @pytest.mark.usefixtures("host")
 def test_an_output_that_is_too_large_is_refused_in_words_that_fit_the_node() -> None:
-    with pytest.raises(InvalidOptionError, match="over the limit of .*: ask for a smaller size$"):
+    with pytest.raises(InvalidOptionError, match=r"over the limit of .*: ask for a smaller size$"):
         upscale(descriptor(), pictures(height=3000, width=3000), resize="factor", factor=16.0)
     with pytest.raises(InvalidOptionError, match="'larger' is unknown: choose model scale, "):
         upscale(descriptor(), pictures(), resize="larger")
@@ -178,10 +181,10 @@ def test_one_mask_serves_a_batch_and_the_empty_one_of_load_image_is_no_mask() ->
 def test_a_mask_of_another_size_is_resized_and_one_of_another_number_refused() -> None:
     model, image = descriptor(), pictures()
     large = torch.nn.functional.interpolate(half_transparent()[None], (60, 80), mode="nearest")[0]
-    for got, wanted in zip(
-        upscale(model, image, mask=large), upscale(model, image, mask=half_transparent()), strict=True
-    ):
-        torch.testing.assert_close(got, wanted, rtol=0, atol=1e-5)
+    result, cover = upscale(model, image, mask=large)
+    assert cover[..., :34].max() == 0
+    assert cover[..., 46:].min() == 1
+    torch.testing.assert_close(result[:, :, :30], upscale(model, image)[0][:, :, :30], rtol=0, atol=1e-5)
     with pytest.raises(InvalidOptionError, match="2 masks for 3"):
         upscale(model, pictures(3), mask=torch.ones(2, 30, 40))
 
@@ -196,7 +199,8 @@ def test_a_picture_with_four_channels_keeps_them() -> None:
     assert gray.shape == (1, 60, 80, 1)
 
 
-def test_the_bar_moves_with_the_tiles_and_shows_finished_pictures(host: Host) -> None:
+def test_the_bar_moves_with_the_tiles_and_shows_finished_pictures(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "INTERVAL", 3600)
     upscale(descriptor(), pictures(2, height=100, width=100), tile="128")
     upscale(descriptor(), pictures(1, height=200, width=200), tile="128")
     values = [value for value, total, _ in host.shown if total == 1000]
@@ -204,7 +208,7 @@ def test_the_bar_moves_with_the_tiles_and_shows_finished_pictures(host: Host) ->
     assert values[-1] == 1000
     assert len(set(values)) > 4
     previews = [preview for _, _, preview in host.shown if preview is not None]
-    assert [preview[1].size for preview in previews] == [(200, 200), (200, 200), (400, 400)]
+    assert [preview[1].size for preview in previews] == [(200, 200), (400, 400)]
     assert previews[0][2] == 200
 
 
@@ -270,5 +274,61 @@ def test_what_overflows_is_made_again_more_precisely(caplog: pytest.LogCaptureFi
 def test_a_model_that_gives_nan_anyway_is_an_error() -> None:
     model = foreign_model()
     model._model = Overflows(model.model, broken=True)  # pyright: ignore[reportPrivateUsage]
-    with pytest.raises(ParagonError, match="NaN or infinity even in fp32"):
+    with pytest.raises(NonFiniteError, match="picture 1 of 1: the model gives NaN or infinity even in fp32"):
         upscale(model, pictures())
+
+
+@pytest.mark.usefixtures("host")
+@pytest.mark.parametrize("tile", ["untiled", "128"])
+def test_a_damaged_model_is_an_error_that_names_the_picture(tile: str) -> None:
+    with pytest.raises(NonFiniteError, match="picture 1 of 2: the model gives NaN"):
+        upscale(damaged(descriptor()), pictures(2, height=140, width=140), tile=tile)
+
+
+@pytest.mark.usefixtures("host")
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_what_is_no_number_in_a_picture_is_black_and_the_rest_of_the_batch_is_done(
+    value: float, caplog: pytest.LogCaptureFixture
+) -> None:
+    image, mask = pictures(3), torch.rand(3, 30, 40)
+    clean, clean_mask = image.clone(), mask.clone()
+    image[1, 3, 4], clean[1, 3, 4] = value, 0
+    mask[2, 5, 6], clean_mask[2, 5, 6] = value, 0
+    model = descriptor()
+    found = upscale(model, image, mask=mask)
+    expected = upscale(model, clean, mask=clean_mask)
+    assert all(torch.equal(one, other) for one, other in zip(found, expected, strict=True))
+    assert "picture 2 of 3: 3 values are NaN or infinite; they are replaced by 0" in caplog.text
+    assert "mask 3 of 3: 1 values" in caplog.text
+
+
+@pytest.mark.usefixtures("host")
+@pytest.mark.parametrize(("fp16", "bf16"), [(False, False), (True, False), (False, True), (True, True)])
+def test_comfyui_says_which_half_precisions_are_used(fp16: bool, bf16: bool) -> None:
+    """It knows the cards and --force-fp32, --force-fp16."""
+    management = vars(sys.modules["comfy.model_management"])
+    management["should_use_fp16"] = lambda device: fp16
+    management["should_use_bf16"] = lambda device: bf16
+    assert nodes_host.half_precisions(torch.device("cuda")) == ("fp16",) * fp16 + ("bf16",) * bf16
+
+
+@pytest.mark.usefixtures("host")
+def test_a_layout_without_exact_tiles_is_not_approximated(caplog: pytest.LogCaptureFixture) -> None:
+    torch.manual_seed(0)
+    network = ParagonSR2ATD(scale=2, num_feat=16, num_groups=1, num_blocks=2).eval()
+    model, image = paragon_arch.load(network.state_dict()), pictures(height=140, width=24)
+    result, _ = upscale(model, image, tile="128")
+    torch.testing.assert_close(result, model(image.movedim(-1, 1)).movedim(1, -1), rtol=0, atol=1e-5)
+    assert "exact tiles are not known for this model: running untiled" in caplog.text
+
+
+def test_no_preview_is_computed_that_nobody_sees(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    def forbidden(*_: Any) -> None:
+        raise AssertionError("a preview was computed")
+
+    monkeypatch.setattr(progress.Preview, "_show", forbidden)
+    monkeypatch.setattr(progress, "INTERVAL", 3600)
+    result, _ = upscale(descriptor(), pictures(2, height=140, width=140), tile="128")
+    previews = [preview for _, _, preview in host.shown if preview is not None]
+    assert [preview[1].size for preview in previews] == [(280, 280)]  # of the last picture alone
+    assert len(result) == 2

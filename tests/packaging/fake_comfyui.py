@@ -1,10 +1,11 @@
 """Imports a custom node pack as ComfyUI does, and prints what came of it as JSON.
 
-    python fake_comfyui.py PACK [--block MODULE] [--preload FILE]
+    python fake_comfyui.py PACK [--block MODULE] [--preload FILE] [--after PACK]
 
 Stands in for ComfyUI's loader only: the pack's module is named after its path with dots replaced, a top-level module
 `nodes` and `folder_paths` exist before. `--block` makes a module impossible to import; `--preload` imports a file as
-`paragon_arch` first, as another program in the same process might have done.
+`paragon_arch` first, as another program in the same process might have done; `--after` imports another copy of the pack
+first. What is logged goes to the result.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import json
+import logging
 import sys
 import types
 from pathlib import Path
@@ -53,6 +55,7 @@ def main() -> None:
     parser.add_argument("pack", type=Path)
     parser.add_argument("--block")
     parser.add_argument("--preload", type=Path)
+    parser.add_argument("--after", type=Path)
     arguments = parser.parse_args()
     for name in ("nodes", "folder_paths"):
         sys.modules[name] = types.ModuleType(name, "the host's own")
@@ -68,11 +71,17 @@ def main() -> None:
         load("paragon_arch", arguments.preload)
     path_before = list(sys.path)
     name = str(arguments.pack).replace(".", "_x_")
+    logged: list[str] = []
+    logging.getLogger().addHandler(handler := logging.Handler())
+    handler.emit = lambda record: logged.append(record.getMessage())
+    if arguments.after:
+        load("first", arguments.after / "__init__.py")
     try:
         result = {**report(load(name, arguments.pack / "__init__.py")), "model_folders": added}
     except ImportError as error:
         result: dict[str, object] = {"error": str(error)}
-    sys.stdout.write(json.dumps({**result, "path_unchanged": sys.path == path_before}))
+    web = getattr(sys.modules.get(name), "WEB_DIRECTORY", None)
+    sys.stdout.write(json.dumps({**result, "web": web, "log": logged, "path_unchanged": sys.path == path_before}))
 
 
 if __name__ == "__main__":

@@ -54,6 +54,21 @@ def test_libraries_come_from_the_pack_and_the_hosts_modules_stay(pack: Path, loa
     assert not {"deploy", "training", "tests", "paragonsr"} & set(loaded["top_level"])
 
 
+def test_a_folder_that_browsers_cannot_load_from_is_said(pack: Path, loaded: dict[str, Any]) -> None:
+    said = [line for line in loaded["log"] if "browsers cannot load" in line]
+    assert bool(said) == (" " in pack.name)
+
+
+def test_of_two_copies_one_is_used_and_both_are_named(pack: Path, copy_checkout: Callable[[Path], Path]) -> None:
+    other = copy_checkout(pack.with_name(f"{pack.name}-2"))
+    found = load_pack(other, "--after", str(pack))
+    assert found["nodes"] == []
+    assert found["web"] is None
+    (line,) = [line for line in found["log"] if "installed twice" in line]
+    assert str(pack) in line
+    assert str(other) in line
+
+
 def test_a_missing_package_is_named_with_its_cure(pack: Path) -> None:
     message = load_pack(pack, "--block", "spandrel")["error"]
     assert "'spandrel'" in message

@@ -45,7 +45,7 @@ def test_the_page_lists_what_we_ask_for(root: Path) -> None:
 
 def test_the_lock_file_names_what_developers_install(root: Path) -> None:
     locked = set(re.findall(r"^([a-z0-9-]+)==", (root / "requirements-dev.lock").read_text("utf-8"), re.MULTILINE))
-    optional = {"transformers", "tensorboard", "ray", "wheel", "ssimulacra2", "ncnn"}  # extras that `dev` leaves out, and a build tool
+    optional = {"transformers", "tensorboard", "ray", "model-signing", "ssimulacra2", "ncnn"}  # `dev` leaves them out
     assert {name.lower() for name in direct((root / "pyproject.toml").read_text("utf-8"))} - optional <= locked
 
 
@@ -65,3 +65,20 @@ def test_actions_are_pinned_by_their_commit(root: Path) -> None:
         assert "permissions:\n  contents: read" in text
         for action in re.findall(r"uses:\s*(\S+.*)", text):
             assert re.fullmatch(r"[\w./-]+@[0-9a-f]{40} # v[\d.]+", action), f"{file.name}: {action}"
+
+
+def test_what_holds_a_token_installs_by_hash(root: Path) -> None:
+    """The tools of the publishing workflow, the build's included; and nothing is published without a tag."""
+    lines = (root / ".github/publish.lock").read_text(encoding="utf-8").splitlines()
+    pinned = [line for line in lines if not line.startswith("#")]
+    assert all(re.fullmatch(r"[a-z0-9.-]+==\S+ --hash=sha256:[0-9a-f]{64}", line) for line in pinned), pinned
+    assert {"build", "comfy-cli", "ruff", "setuptools", "wheel"} <= {line.partition("==")[0] for line in pinned}
+    workflow = (root / ".github/workflows/publish.yml").read_text(encoding="utf-8")
+    installs = re.findall(r"run: python -m pip install (.*)", workflow)
+    assert installs
+    assert all("--require-hashes" in line and "publish.lock" in line for line in installs)
+    assert 'tags: ["v*"]' in workflow
+    assert "branches" not in workflow
+    before, after = workflow.split("${{ secrets.")  # one secret, in one step
+    assert "environment: registry" in before
+    assert after.count("run:") == 1

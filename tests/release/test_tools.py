@@ -16,11 +16,11 @@ from deploy.cli import main
 from deploy.exit_codes import ExitCode
 from paragon_arch.errors import CheckpointNotFoundError, CorruptCheckpointError, ImageError, InvalidOptionError
 from paragon_arch.networks.dynamic import TrackedTransformer
+from paragon_engine.engines import EngineKey, Profile, check_engine, trtexec_commands
 from paragon_engine.onnx_export import export_onnx, usable_opset
 from paragon_engine.release import calibrate as calibrating
 from paragon_engine.release.artefacts import network_artefact
 from paragon_engine.release.comparison import compare, html
-from paragon_engine.release.engine import EngineKey, Profile, check_engine, trtexec_commands
 from paragon_engine.release.pictures import PictureSet
 from paragon_engine.release.validation import validate
 from tests.engine.inference_cases import build
@@ -192,12 +192,12 @@ def test_engines_made_elsewhere_are_refused(tmp_path: Path) -> None:
 
 
 def test_the_engine_command_without_tensorrt(tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    from paragon_engine.release import engine
+    from paragon_engine import engines
 
     def missing(_name: str) -> bool:
         return False
 
-    monkeypatch.setattr(engine, "installed", missing)
+    monkeypatch.setattr(engines, "installed", missing)
     export_onnx(network(), tmp_path / "m.onnx")
     assert main(["engine", str(tmp_path / "m.onnx")]) == ExitCode.OPTION
     captured = capsys.readouterr()

@@ -39,7 +39,7 @@ function addBadge(node) {
   const show = (found) => {
     clearTimeout(timer); // an older question has no say any more
     timer = 0;
-    const good = GOOD.includes(found?.state);
+    const good = GOOD.includes(found?.state) && found.origin !== "changed";
     badge.className = `paragonsr-badge${good ? " good" : found && found.state !== UNKNOWN ? " bad" : ""}`;
     badge.textContent = found ? inWords(found) : "…";
     badge.title = found?.details ?? "";
@@ -65,9 +65,10 @@ function addBadge(node) {
 }
 
 /** The line itself. A model with nothing to fuse needs no word about it. */
-function inWords({ kind, scale, state }) {
+function inWords({ kind, scale, state, origin }) {
   if (!GOOD.includes(state)) return text(`badge.${state}`);
-  return [kind, `${scale}x`, ...(state === "ready" ? [] : [text(`badge.${state}`)])].join(" · ");
+  const words = [state === "ready" ? "" : state, origin].filter(Boolean).map((word) => text(`badge.${word}`));
+  return [kind, `${scale}x`, ...words].join(" · ");
 }
 
 /** What the server says about the values of the node's widgets. */
