@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
@@ -12,6 +11,7 @@ from torch import Tensor, nn
 
 from . import tracked
 from .api import network_of
+from .copying import private_copy
 from .errors import InvalidOptionError, StateMismatchError
 from .inspection import Inspection
 from .loading import Opened
@@ -46,7 +46,7 @@ def blend(a: Model, b: Model, weight: float) -> Model:
         raise InvalidOptionError(f"weight {weight:g} is out of range: give 0 (the first model) to 1 (the second)")
     first, second = network_of(a), network_of(b)
     _check_networks(first, second)
-    network = copy.deepcopy(first)
+    network = private_copy(first)
     network.load_state_dict(_mixed(first.state_dict(), second.state_dict(), weight))
     if isinstance(a, nn.Module):
         return network  # pyright: ignore[reportReturnType] - a network comes back for a network

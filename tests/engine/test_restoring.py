@@ -20,6 +20,7 @@ from paragon_engine.catalog import find_model, shipped_models
 from paragon_engine.model_source import ModelSource
 from paragon_engine.pictures import Picture, read_image
 from paragon_engine.restoring import Restorer, pair_of, suited, twins_of, usual
+from paragon_engine.upscaler import Upscaler
 from tests.engine.test_damage import photograph, through_jpeg
 from tests.engine_models import checkpoint
 
@@ -78,9 +79,9 @@ def test_a_strength_is_the_blend_of_the_pair() -> None:
     pair = pair_of(find_model(CLEAN))
     ends = [weights(paragon_arch.open_model(model.path)) for model in pair]
     for start in (CLEAN, RESTORING):
-        model = ModelSource(find_model(start), device="cpu", restore=0.25).load()
-        assert not isinstance(model, Restorer)
-        for key, value in weights(model).items():
+        upscaler = ModelSource(find_model(start), device="cpu", restore=0.25).load()
+        assert isinstance(upscaler, Upscaler)
+        for key, value in upscaler.subject.network.state_dict().items():
             torch.testing.assert_close(value, torch.lerp(ends[0][key], ends[1][key], 0.25), atol=1e-6, rtol=1e-5)
 
 
