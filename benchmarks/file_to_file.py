@@ -45,12 +45,12 @@ def case(name: str, picture: Path, model: str | None) -> dict[str, float]:
     import torch
 
     from paragon_engine.catalog import find_model
-    from paragon_engine.model_source import ModelSource
     from paragon_engine.pictures import Pixels, read_image
     from paragon_engine.tiling import upscale_tensor
     from paragon_engine.upscale import upscale_file
+    from paragon_engine.upscaler import Upscaler
 
-    loaded = ModelSource(find_model(model), device="cpu").load()
+    loaded = Upscaler(find_model(model), device="cpu")
     upscale_tensor(loaded, torch.rand(1, 3, 64, 64))  # what the first run alone takes
     x = None
     if name == NETWORK:

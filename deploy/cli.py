@@ -11,6 +11,7 @@ from . import console
 from .command import Command
 from .commands import (
     benchmark,
+    blend,
     calibrate,
     chainner,
     compare,
@@ -30,6 +31,7 @@ from .exit_codes import ExitCode, exit_code, table
 COMMANDS: tuple[Command, ...] = (
     inspect.COMMAND,
     fuse.COMMAND,
+    blend.COMMAND,
     upscale.COMMAND,
     video.COMMAND,
     calibrate.COMMAND,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from paragon_engine.catalog import models_folder
 
 from . import card, host, recognition
+from .blend_models import BlendModels
 from .calibrate_model import CalibrateModel
 from .compare_images import CompareImages
 from .export_onnx import ExportOnnx
@@ -27,6 +28,7 @@ _NODES: dict[str, tuple[type, str]] = {  # workflows refer to these ids for ever
     "ParagonSRUpscaleFrames": (UpscaleFrames, "Upscale Video Frames (ParagonSR)"),
     "ParagonSRCompareImages": (CompareImages, "Compare Images (ParagonSR)"),
     "ParagonSRFuseModel": (FuseModel, "Fuse ParagonSR Model"),
+    "ParagonSRBlendModels": (BlendModels, "Blend ParagonSR Models"),
     "ParagonSRCalibrateModel": (CalibrateModel, "Calibrate ParagonSR Model"),
     "ParagonSRExportONNX": (ExportOnnx, "Export ONNX (ParagonSR)"),
     "ParagonSRQuantizeINT8": (QuantizeInt8, "Quantize INT8 (ParagonSR)"),

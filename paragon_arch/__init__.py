@@ -18,6 +18,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from .api import fuse, inspect, load, open_model, save
+    from .blending import blend
     from .errors import ParagonError, ParagonWarning
     from .inspection import Inspection
     from .model import FamilyModel
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from .spandrel_support import ParagonModelDescriptor, register
 
 _HOMES = {
+    "blend": "blending",
     "load": "api",
     "open_model": "api",
     "fuse": "api",
@@ -47,6 +49,7 @@ __all__ = [
     "ParagonWarning",
     "Resolved",
     "__version__",
+    "blend",
     "fuse",
     "inspect",
     "load",

@@ -16,7 +16,7 @@ from .files.checkpoint import write_checkpoint
 from .fusion import Fusion, fuse_network
 from .inspection import Inspection
 from .layouts import identify
-from .loading import Opened, Source, TrackedFlags, open_checkpoint
+from .loading import BLEND, Opened, Source, TrackedFlags, open_checkpoint
 from .model import FamilyModel
 from .networks.base import SRNetwork
 from .resolve import OPTIONS
@@ -158,6 +158,9 @@ def save(
         raise FusionError("the network's tensors are no longer those of a known layout; it cannot be saved")
     hints = {name: network.hyperparameters[name] for name in OPTIONS if network.hyperparameters.get(name) is not None}
     metadata = {"paragonsr.layout": layout.id, "paragonsr.fused": str(network.fused).lower()}
+    report = getattr(model, "report", None)
+    if isinstance(report, Inspection) and report.blend:
+        metadata[BLEND] = report.blend
     write_checkpoint(
         path,
         state,

@@ -40,6 +40,8 @@ class Inspection:
     """Container: "safetensors", "pth" or "state dict"."""
     wrapper: str = ""
     """Key under which the weights lay, e.g. "params_ema"; empty if bare."""
+    blend: str = ""
+    """JSON of what the weights were blended from (`paragon_arch.blend`): first, second, weight; empty otherwise."""
 
     validation: Mapping[str, Any] = field(default_factory=dict[str, Any])
     """What running the model once showed, where that was asked for."""
@@ -63,24 +65,31 @@ class Inspection:
 
     def to_json(self) -> dict[str, Any]:
         """Plain types only, ready for `json.dumps`."""
-        return {
-            "file": str(self.path) if self.path else None,
-            "name": self.name,
-            "layout": self.layout,
-            "generation": self.generation,
-            "variant": self.variant,
-            "values": {
-                key: {"value": item.value, "source": item.source, "note": item.note}
-                for key, item in self.values.items()
-            },
-            "ambiguous": {key: list(candidates) for key, candidates in self.ambiguous.items()},
-            "fused": self.fused,
-            "fusible": self.fusible,
-            "parameters": self.parameters,
-            "dtype": self.dtype,
-            "receptive_field": self.receptive_field,
-            "hyperparameters": dict(self.hyperparameters),
-            "problems": list(self.problems),
-            "format": self.format,
-            "wrapper": self.wrapper,
-        } | ({"validation": dict(self.validation)} if self.validation else {})
+        return (
+            {
+                "file": str(self.path) if self.path else None,
+                "name": self.name,
+                "layout": self.layout,
+                "generation": self.generation,
+                "variant": self.variant,
+                "values": {
+                    key: {"value": item.value, "source": item.source, "note": item.note}
+                    for key, item in self.values.items()
+                },
+                "ambiguous": {key: list(candidates) for key, candidates in self.ambiguous.items()},
+                "fused": self.fused,
+                "fusible": self.fusible,
+                "parameters": self.parameters,
+                "dtype": self.dtype,
+                "receptive_field": self.receptive_field,
+                "hyperparameters": dict(self.hyperparameters),
+                "problems": list(self.problems),
+                "format": self.format,
+                "wrapper": self.wrapper,
+            }
+            | ({"validation": dict(self.validation)} if self.validation else {})
+            | self._blend()
+        )
+
+    def _blend(self) -> dict[str, Any]:
+        return {"blend": self.blend} if self.blend else {}

@@ -16,6 +16,7 @@ from .damage import damage
 from .errors import InvalidOptionError, StateMismatchError, UnknownLayoutError
 from .files.budget import shown
 from .files.checkpoint import read_checkpoint
+from .files.hints import METADATA_PREFIX
 from .inspection import Inspection
 from .layouts import State, identify
 from .layouts.base import Hyper, Layout
@@ -24,6 +25,8 @@ from .networks.base import SRNetwork
 from .probe import ScaleMeasurement, check_alpha, measure_scale
 from .resolve import Evidence, Resolved, resolve
 
+BLEND = METADATA_PREFIX + "blend"
+"""Metadata of a file whose weights were blended (`Inspection.blend`)."""
 Source = str | os.PathLike[str] | Mapping[str, Any]
 
 TrackedFlags = Literal["repair", "keep"]
@@ -90,6 +93,7 @@ def open_checkpoint(
         path=checkpoint.path,
         format=checkpoint.format,
         wrapper=checkpoint.wrapper,
+        blend=checkpoint.metadata.get(BLEND, ""),
     )
     return Opened(network, layout, report)
 

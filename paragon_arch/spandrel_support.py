@@ -24,9 +24,13 @@ from .files.hints import EXTRA_PREFIXES
 from .inspection import Inspection
 from .layouts import LAYOUTS, identify
 from .layouts.base import Layout
+from .lineage import Lineage
 from .loading import Opened, open_checkpoint
 from .model import channels_of, size_needs, tiling_advice
 from .networks.base import SRNetwork
+
+LINEAGE = Lineage()
+"""The descriptors in use: other programs' blends of two of them keep what no weight shows."""
 
 
 class ParagonArchitecture(Architecture[SRNetwork]):
@@ -44,7 +48,7 @@ class ParagonArchitecture(Architecture[SRNetwork]):
 
     def load(self, state_dict: Mapping[str, Any]) -> ParagonModelDescriptor:
         """Load a state dict that `detect` accepted; what it does not say is guessed with a `ParagonWarning`."""
-        opened = open_checkpoint(state_dict, {}, on_ambiguous="guess")
+        opened = open_checkpoint(state_dict, LINEAGE.values(unwrap_tolerantly(state_dict)), on_ambiguous="guess")
         for problem in opened.report.problems:
             warnings.warn(problem, ParagonWarning, stacklevel=2)
         return ParagonModelDescriptor(opened)
@@ -71,6 +75,7 @@ class ParagonModelDescriptor(ImageModelDescriptor[SRNetwork]):
             size_requirements=SizeRequirements(needs.minimum, needs.multiple_of),
             tiling=ModelTiling[tiling_advice(network).name],
         )
+        LINEAGE.add(self)
 
 
 def family_model(model: ImageModelDescriptor[Any]) -> ParagonModelDescriptor:

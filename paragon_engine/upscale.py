@@ -31,6 +31,7 @@ from .pictures.colour import conversion_of
 from .pictures.icc import described
 from .pictures.resample import applications, resized, wanted_size
 from .progress import Progress
+from .restoring import Restorer, suited
 from .tiling import OnPart, TileSize, Tiling, upscale_tensor
 from .upscaler import Upscaler
 
@@ -102,7 +103,7 @@ class UpscaleSettings:
 
 
 def upscale_picture(
-    upscaler: Upscaler,
+    upscaler: Upscaler | Restorer[Upscaler],
     picture: Picture,
     settings: UpscaleSettings | None = None,
     *,
@@ -117,7 +118,7 @@ def upscale_picture(
     than sRGB are converted for the network and back. NaN and infinity in the picture are replaced by 0, with a warning.
 
     Args:
-        upscaler: the model.
+        upscaler: the model; or a pair, of which the blend that suits the picture is taken.
         picture: not changed.
         settings: None for the defaults.
         progress: advanced by tiles; may cancel.
@@ -133,6 +134,7 @@ def upscale_picture(
     try:
         with naming(name):
             source = _cleaned(picture, name)
+            upscaler = suited(upscaler, source, name)
             return _upscaled(upscaler, source, settings or UpscaleSettings(), progress or Progress(), on_part)
     finally:
         HEAP.release()
@@ -241,7 +243,7 @@ def _repeated(
 
 
 def upscale_file(
-    upscaler: Upscaler,
+    upscaler: Upscaler | Restorer[Upscaler],
     source: Path | str,
     target: Path | str,
     settings: UpscaleSettings | None = None,

@@ -16,9 +16,11 @@ from .. import console
 from ..command import Command, positive_int
 from ..exit_codes import ExitCode
 from ..model_options import add_model, add_size, model_source
+from ..restore_options import add_restore, report_note, restoring
 
 if TYPE_CHECKING:
     from paragon_engine.jobs import FolderOptions, FolderSummary
+    from paragon_engine.model_source import ModelSource
     from paragon_engine.pictures import WriteOptions
     from paragon_engine.upscale import UpscaleSettings
 
@@ -44,6 +46,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--overwrite", action="store_true", help="replace existing outputs (inputs never are)")
     add_model(parser)
+    add_restore(parser)
     add_size(parser)
     limits = parser.add_argument_group("limits")
     limits.add_argument(
@@ -207,7 +210,8 @@ def _file(
     if not into or target.parent.is_dir():
         refuse_existing(source, target, overwrite=args.overwrite)
     image_size(source)  # or a message, before a model is loaded and a folder made for nothing
-    upscaler, began = model_source(args).load(), time.monotonic()
+    chosen = restoring(model_source(args), args.restore)
+    upscaler, began = chosen.load(), time.monotonic()
     if into:
         make_folder(target.parent)
     upscale_file(upscaler, source, target, settings, options=options, overwrite=args.overwrite, progress=progress)
@@ -216,7 +220,9 @@ def _file(
     if args.compare:
         _compare(source, target, overwrite=args.overwrite)
     if args.report:
-        write_report([(source, target)], args.report, overwrite=args.overwrite, progress=progress)
+        write_report(
+            [(source, target)], args.report, overwrite=args.overwrite, note=report_note(chosen), progress=progress
+        )
     return ExitCode.OK
 
 
@@ -251,26 +257,30 @@ def _folder(args: argparse.Namespace, settings: UpscaleSettings, options: WriteO
         write=options,
         compare=args.compare,
     )
-    began = time.monotonic()
+    model, began = restoring(model_source(args), args.restore), time.monotonic()
     if args.workers:
-        summary = _on_cluster(args, settings, folder, progress)
+        summary = _on_cluster(args, model, settings, folder, progress)
     else:
-        summary = upscale_files(model_source(args).load(), args.input, args.output, settings, folder, progress=progress)
+        summary = upscale_files(model.load(), args.input, args.output, settings, folder, progress=progress)
     progress.finish()
     log.info("%s: %s, in %s", args.output, summary, duration(time.monotonic() - began))
     if args.report:
-        write_report(summary.pairs, args.report, overwrite=args.overwrite, progress=progress)
+        write_report(summary.pairs, args.report, overwrite=args.overwrite, note=report_note(model), progress=progress)
         log.info("%s: report", args.report)
     return ExitCode.PARTIAL if summary.failed else ExitCode.OK
 
 
 def _on_cluster(
-    args: argparse.Namespace, settings: UpscaleSettings, options: FolderOptions, progress: Progress
+    args: argparse.Namespace,
+    model: ModelSource,
+    settings: UpscaleSettings,
+    options: FolderOptions,
+    progress: Progress,
 ) -> FolderSummary:
     from paragon_engine.jobs.cluster import upscale_on_cluster
 
     return upscale_on_cluster(
-        model_source(args), args.input, args.output, settings, options, workers=args.workers, progress=progress
+        model, args.input, args.output, settings, options, workers=args.workers, progress=progress
     )
 
 

@@ -13,6 +13,7 @@ from .. import console
 from ..command import Command, positive_int
 from ..exit_codes import ExitCode
 from ..model_options import add_model, add_size, model_source
+from ..restore_options import add_restore, restoring
 from .upscale import add_tiles, size_settings
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--overwrite", action="store_true", help="replace an existing output (the input never is)")
     add_model(parser)
+    add_restore(parser)
     add_size(parser)
     add_tiles(parser)
     encoding = parser.add_argument_group("encoding")
@@ -68,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
 
     refuse_existing(args.input, args.output, overwrite=args.overwrite)
     settings = _settings(args)
-    upscaler, began = model_source(args).load(), time.monotonic()
+    upscaler, began = restoring(model_source(args), args.restore).load(), time.monotonic()
     progress = console.progress(quiet=args.quiet)
     try:
         summary = upscale_video(

@@ -21,6 +21,7 @@ from ..pictures import (
     write_image,
 )
 from ..progress import Progress, log
+from ..restoring import Restorer
 from ..upscale import UpscaleSettings, upscale_picture
 from ..upscaler import Upscaler
 from .compare import write_comparison
@@ -73,7 +74,7 @@ class _SkippedError(Exception):
 
 
 def upscale_files(
-    upscaler: Upscaler,
+    upscaler: Upscaler | Restorer[Upscaler],
     inputs: Path | Sequence[Path],
     target: Path,
     settings: UpscaleSettings | None = None,
@@ -84,7 +85,7 @@ def upscale_files(
     """Upscale many pictures; reading, upscaling and writing overlap, and a picture that fails does not stop the others.
 
     Args:
-        upscaler: the model.
+        upscaler: the model; or a pair, of which the blend that suits each picture is taken.
         inputs: pictures, folders, and patterns, as for `plan`.
         target: folder for the results, created if needed.
         settings: None for the defaults.
@@ -104,7 +105,7 @@ def upscale_files(
 
 
 def upscale_jobs(
-    upscaler: Upscaler,
+    upscaler: Upscaler | Restorer[Upscaler],
     jobs: Sequence[Job],
     settings: UpscaleSettings | None = None,
     options: FolderOptions | None = None,
@@ -151,7 +152,7 @@ class _Worker:
 
     def __init__(
         self,
-        upscaler: Upscaler,
+        upscaler: Upscaler | Restorer[Upscaler],
         settings: UpscaleSettings,
         options: FolderOptions,
         progress: Progress,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import html
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from urllib.parse import quote
 
@@ -15,7 +15,7 @@ from paragon_arch.errors import ImageError
 from paragon_arch.files.atomic import atomic_path, make_folder
 from paragon_arch.files.records import printable
 
-from ..pictures import Pixels, read_image, to_bytes
+from ..pictures import Picture, Pixels, read_image, to_bytes
 from ..pictures.resample import resized
 from ..progress import Progress, log
 from .compare import detailed_part, enlarged, shown
@@ -56,7 +56,9 @@ for (const input of document.querySelectorAll("input"))
 </script>
 </body></html>
 """
-_ENTRY = '<section><h2>{name} <small>{before} → {after}</small></h2><div class="pair">{whole}{part}</div></section>'
+_ENTRY = (
+    '<section><h2>{name} <small>{before} → {after}{note}</small></h2><div class="pair">{whole}{part}</div></section>'
+)
 _SLIDER = (
     '<div class="slider"><img src="{after}" alt="after" loading="lazy"><img class="before" src="{before}" alt="before"'
     ' loading="lazy"><span class="was">before</span><span class="is">after</span>'
@@ -65,7 +67,12 @@ _SLIDER = (
 
 
 def write_report(
-    pairs: Iterable[tuple[Path, Path]], path: Path, *, overwrite: bool = False, progress: Progress | None = None
+    pairs: Iterable[tuple[Path, Path]],
+    path: Path,
+    *,
+    overwrite: bool = False,
+    note: Callable[[Picture], str] | None = None,
+    progress: Progress | None = None,
 ) -> int:
     """Write an HTML page and, in the folder ``NAME_files`` beside it, the pictures that it shows.
 
@@ -76,6 +83,7 @@ def write_report(
         pairs: inputs and their results.
         path: of the page.
         overwrite: replace an existing page.
+        note: what to say about an input beside its name.
         progress: may cancel.
 
     Returns:
@@ -94,7 +102,7 @@ def write_report(
         for source, target in pairs:
             progress.raise_if_cancelled()
             try:
-                entries.append(_entry(source, target, files))
+                entries.append(_entry(source, target, files, note))
             except ImageError as error:
                 log.warning("left out of the report: %s", error)
         page = _PAGE.format(title=html.escape(printable(path.stem)), count=len(entries), entries="\n".join(entries))
@@ -102,7 +110,7 @@ def write_report(
     return len(entries)
 
 
-def _entry(source: Path, target: Path, files: Path) -> str:
+def _entry(source: Path, target: Path, files: Path, note: Callable[[Picture], str] | None) -> str:
     before, after = read_image(source), read_image(target, max_pixels=2**31)
     old, new = enlarged(before, after.size), shown(after)
     left, top, (width, height) = detailed_part(new, CROP)
@@ -112,6 +120,7 @@ def _entry(source: Path, target: Path, files: Path) -> str:
         name=html.escape(printable(target.name)),
         before="{} × {}".format(*before.size),
         after="{} × {}".format(*after.size),
+        note=html.escape(f"; {note(before)}") if note is not None else "",
         whole=_slider(_reduced(old), _reduced(new), files, name),
         part=_slider(old[part], new[part], files, name + "-part"),
     )

@@ -28,6 +28,13 @@ def comments(image: Image.Image) -> tuple[bytes, ...]:
     return tuple(data for name, data in _segments(image) if name == "COM" and data.strip(b"\0 "))
 
 
+def steps(image: Image.Image) -> tuple[int, ...]:
+    """The 64 quantisation steps of the first component, brightness; () where they are not to be had."""
+    tables: Any = getattr(image, "quantization", None)
+    table = tables.get(0) if isinstance(tables, dict) else None
+    return tuple(int(step) for step in table) if table is not None and len(table) == 64 else ()
+
+
 def parts(image: Image.Image) -> set[str]:
     """Names of what else is in the file that an enlarged copy does not have."""
     found: set[str] = set()

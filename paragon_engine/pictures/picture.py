@@ -55,6 +55,8 @@ class PictureInfo:
     """Text of a PNG: captions, or how a picture was generated."""
     comments: tuple[bytes, ...] = ()
     """Comments of a JPEG."""
+    jpeg_steps: tuple[int, ...] = ()
+    """Quantisation steps of a JPEG's brightness: how much its pixels were compressed."""
 
 
 @dataclass(frozen=True)

@@ -230,7 +230,8 @@ def _info(opened: _Opened) -> tuple[PictureInfo, set[str]]:
         info = replace(info, icc_profile=icc or None, exif=exif.cleaned(_raw_exif(opened)), dpi=_dpi(image))
         packet = image.info.get("xmp")
     if image.format in ("JPEG", "MPO"):
-        info = replace(info, format="JPEG", iptc=iptc.cleaned(jpeg.resources(image)), comments=jpeg.comments(image))
+        info = replace(info, format="JPEG", iptc=iptc.cleaned(jpeg.resources(image)), comments=jpeg.comments(image),
+                       jpeg_steps=jpeg.steps(image))  # fmt: skip
         notes |= jpeg.parts(image)
     if image.format in ("AVIF", "HEIF"):
         with opened.path.open("rb") as stream:

@@ -21,12 +21,14 @@ from paragon_arch.files.patience import patiently
 from ..jobs.pipeline import prefetched
 from ..pictures.alpha import bleed, within_neighbourhood
 from ..progress import Progress, log
+from ..restoring import Restorer
 from ..upscale import refuse_existing
 from ..upscaler import Upscaler
 from .animation import OUTPUTS, is_animation, upscale_animation
 from .encode import EncodeOptions, Encoding, SegmentWriter, choose_encoding
 from .frames import FrameSettings, FrameUpscaler
 from .mux import container_format, join, plan_copies
+from .restored import suited_to_video
 from .source import WHOLE, Frame, VideoInfo, Window, probe, read_frames
 
 WARM_UP = 8
@@ -71,7 +73,7 @@ class VideoSummary:
 
 
 def upscale_video(
-    upscaler: Upscaler,
+    upscaler: Upscaler | Restorer[Upscaler],
     source: Path,
     target: Path,
     settings: VideoSettings | None = None,
@@ -85,7 +87,7 @@ def upscale_video(
     same call goes on after the last of them.
 
     Args:
-        upscaler: the model.
+        upscaler: the model; or a pair, of which the blend that suits the video is taken.
         source: anything that FFmpeg reads.
         target: .mp4, .m4v, .mov, .mkv or .webm; for an animation (GIF, WebP, APNG) also .webp, .apng, .png or .gif,
             with its transparency.
@@ -105,6 +107,8 @@ def upscale_video(
     if target.suffix.lower() in OUTPUTS and is_animation(source):
         refuse_existing(source, target, overwrite=overwrite)
         upscale = settings.frames.upscale
+        if isinstance(upscaler, Restorer):  # what was drawn has nothing to restore
+            upscaler = upscaler.at(0.0)
         frames = upscale_animation(upscaler, source, target, upscale, overwrite=overwrite, progress=progress)
         return VideoSummary(frames, 0, progress.elapsed)
     container_format(target)
@@ -112,6 +116,7 @@ def upscale_video(
     if settings.segment < 1:
         raise InvalidOptionError(f"segments of {settings.segment} frames make no sense: give one or more")
     info = probe(source)
+    upscaler = suited_to_video(upscaler, info)
     frames = FrameUpscaler(upscaler, replace(settings.frames, even=True))
     size = frames.output_size((info.width, info.height))
     encoding = choose_encoding(info, target, size, settings.encode)

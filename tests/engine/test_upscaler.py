@@ -48,6 +48,7 @@ def test_the_same_picture_from_a_path_a_descriptor_a_network_and_a_recipe(tmp_pa
         ModelSource(path, {"alpha": 0.3}, device="cpu").load(),
     )
     for made in makers:
+        assert isinstance(made, Upscaler)
         assert (made(X) - expected).abs().max() <= 1e-6
         assert (made.scale, made.device, made.backend, made.precision) == (2, torch.device("cpu"), "torch", "fp32")
 

@@ -10,6 +10,7 @@ import torch
 from spandrel import ImageModelDescriptor
 
 import paragon_arch
+from nodes.blend_models import BlendModels
 from nodes.fuse_model import FuseModel
 from nodes.load_model import LoadModel
 from nodes.model_info import ModelInfo
@@ -111,3 +112,17 @@ def test_info_says_the_same_as_the_loader_and_more() -> None:
     assert "scale: 2" in text
     assert "pixels around each pixel" in text
     assert "precisions: fp32" in text
+
+
+@pytest.mark.usefixtures("host")
+def test_blending_mixes_two_models_and_leaves_them() -> None:
+    first, second = descriptor(seed=1), descriptor(seed=2)
+    blended, info = BlendModels().blend(first, second, 0.25)
+    assert info == f"0.75 of {first.report.name}, 0.25 of {second.report.name}"
+    for key, value in blended.model.state_dict().items():
+        a, b = first.model.state_dict()[key], second.model.state_dict()[key]
+        torch.testing.assert_close(value, torch.lerp(a, b, 0.25), atol=1e-6, rtol=1e-5)
+    with pytest.raises(InvalidOptionError, match="scale is 2"):
+        BlendModels().blend(first, descriptor(scale=4), 0.5)
+    with pytest.raises(InvalidOptionError, match="takes ParagonSR models only"):
+        BlendModels().blend(first, foreign_model(), 0.5)
