@@ -50,7 +50,10 @@ def shipped() -> ParagonModelDescriptor:
 def described(network: SRNetwork, device: torch.device) -> ParagonModelDescriptor:
     """A network as the descriptor that everything takes; what it says of a file is another model's."""
     other = shipped()
-    return ParagonModelDescriptor(Opened(network, other.layout, other.report)).to(device)
+    model = ParagonModelDescriptor(Opened(network, other.layout, other.report)).to(device)
+    # what layouts do not hold is measured, too
+    model.supports_half = model.supports_bfloat16 = True  # pyright: ignore[reportAttributeAccessIssue]
+    return model
 
 
 def prepared(model: ParagonModelDescriptor, precision: Precision) -> Upscaler:

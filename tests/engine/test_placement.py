@@ -43,9 +43,11 @@ PATHS: list[tuple[str, int, Tiling, bool]] = [
 
 
 def wrapped(network: SRNetwork) -> ParagonModelDescriptor:
-    """A descriptor of any network; what it says of the file is that of another model."""
+    """A descriptor of any network, to be run in any precision; what it says of the file is that of another model."""
     other = descriptor()
-    return ParagonModelDescriptor(Opened(network, other.layout, other.report))
+    model = ParagonModelDescriptor(Opened(network, other.layout, other.report))
+    model.supports_half = model.supports_bfloat16 = True  # pyright: ignore[reportAttributeAccessIssue]
+    return model
 
 
 @pytest.mark.parametrize("name", NETWORKS)
