@@ -83,7 +83,7 @@ class Damage:
 
 QUALITY = ((75.0, 1.0), (85.0, 0.6), (92.0, 0.3), (97.0, 0.1))
 """Strengths by JPEG quality, by noise and by blocks: between them straight lines, beyond them the nearest."""
-NOISE = ((1.5, 0.0), (4.0, 1.0))
+NOISE = ((2.0, 0.0), (4.0, 1.0))
 BLOCKS = ((1.15, 0.0), (1.3, 0.5), (1.6, 1.0))
 STEP = 0.25
 """Strengths are multiples of it, so that a folder needs few networks."""
