@@ -52,11 +52,13 @@ _COMMON, _FEW, _EQUAL = 8, 0.8, 0.6
 """A drawing with few colours: so many levels make up so much of it, or so many neighbours are equal."""
 _PALETTE, _GRAYS = 256, 32
 """Nor has a picture more colours than a palette, or than so many grays."""
-_PATCH = 16
+_PATCH = 8
 """Side of the parts in which noise is measured."""
 _WHITE, _SMOOTH = 1.25, 0.6
 """A part is flat if it varies at most so much more than its finest detail, for noise has all frequencies alike; or if
 it varies by no more than so many 8-bit steps."""
+_SHARE = 0.05
+"""So many parts must be flat, or what looks like noise is texture."""
 _LOW = 20
 """Percentile of the flat parts that counts: noise is alike in all of them, texture is not."""
 
@@ -79,9 +81,9 @@ class Damage:
         return ", ".join(found) or "clean"
 
 
-QUALITY = ((70.0, 1.0), (85.0, 0.75), (93.0, 0.5), (98.0, 0.0))
+QUALITY = ((75.0, 1.0), (85.0, 0.6), (92.0, 0.3), (97.0, 0.1))
 """Strengths by JPEG quality, by noise and by blocks: between them straight lines, beyond them the nearest."""
-NOISE = ((0.8, 0.0), (2.0, 0.5), (4.0, 1.0))
+NOISE = ((2.0, 0.0), (4.0, 1.0))
 BLOCKS = ((1.15, 0.0), (1.3, 0.5), (1.6, 1.0))
 STEP = 0.25
 """Strengths are multiples of it, so that a folder needs few networks."""
@@ -261,7 +263,7 @@ def noise(windows: Plane) -> float:
     sigma = np.sqrt(np.square(fine).mean(axis=(1, 2))) / 6
     flat = _without_slope(parts).std(axis=(1, 2)) <= np.maximum(_WHITE * sigma, _SMOOTH)
     chosen = sigma[flat]
-    return float(np.percentile(chosen, _LOW)) if len(chosen) >= max(4, 0.02 * len(sigma)) else 0.0
+    return float(np.percentile(chosen, _LOW)) if len(chosen) >= max(4, _SHARE * len(sigma)) else 0.0
 
 
 def _without_slope(parts: Plane) -> Plane:

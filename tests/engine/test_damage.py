@@ -15,11 +15,13 @@ from training.data.pictures import synthetic_image
 
 
 def photograph(side: int = 256) -> np.ndarray:
-    """Dead leaves with a slope of brightness, at half the size that they were made in, as a lens would have it."""
-    image = Image.fromarray(synthetic_image(2 * side, 3)).resize((side, side), Image.Resampling.BICUBIC)
-    leaves = np.asarray(image).astype(np.float32)
-    ramp = np.linspace(-20, 20, side)[:, None, None]
-    return np.clip(np.rint(0.7 * leaves + 40 + ramp), 0, 255).astype(np.uint8)
+    """Dead leaves, fine ones on the left and out of focus on the right."""
+    halves = [
+        Image.fromarray(synthetic_image(part, 3)).resize((side, side), Image.Resampling.BICUBIC)
+        for part in (2 * side, side // 8)
+    ]
+    image = np.concatenate([np.asarray(half)[:, : side // 2] for half in halves], axis=1).astype(np.float32)
+    return np.clip(np.rint(0.7 * image + 40), 0, 255).astype(np.uint8)
 
 
 def picture(image: np.ndarray) -> Picture:
