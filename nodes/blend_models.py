@@ -7,10 +7,9 @@ from typing import Any
 from spandrel import ImageModelDescriptor
 
 import paragon_arch
-from paragon_arch import ParagonModelDescriptor
+from paragon_arch.spandrel_support import ParagonModelDescriptor, family_model
 
 from . import host
-from .fuse_model import own_model
 
 
 class BlendModels:
@@ -60,7 +59,7 @@ class BlendModels:
         Raises:
             InvalidOptionError, StateMismatchError: the two are not one network; the message names what differs.
         """
-        first, second = own_model(first_model), own_model(second_model)
+        first, second = family_model(first_model), family_model(second_model)
         blended = paragon_arch.blend(first, second, weight)
         info = f"{1 - weight:.2f} of {first.report.name}, {weight:.2f} of {second.report.name}"
         return host.as_upscale_model(blended), info

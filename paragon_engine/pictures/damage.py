@@ -81,7 +81,7 @@ class Damage:
         return ", ".join(found) or "clean"
 
 
-QUALITY = ((75.0, 1.0), (85.0, 0.6), (92.0, 0.3), (97.0, 0.1))
+QUALITY = ((75.0, 1.0), (85.0, 0.6), (90.0, 0.3), (97.0, 0.1))
 """Strengths by JPEG quality, by noise and by blocks: between them straight lines, beyond them the nearest."""
 NOISE = ((2.0, 0.0), (4.0, 1.0))
 BLOCKS = ((1.15, 0.0), (1.3, 0.5), (1.6, 1.0))

@@ -124,5 +124,5 @@ def test_blending_mixes_two_models_and_leaves_them() -> None:
         torch.testing.assert_close(value, torch.lerp(a, b, 0.25), atol=1e-6, rtol=1e-5)
     with pytest.raises(InvalidOptionError, match="scale is 2"):
         BlendModels().blend(first, descriptor(scale=4), 0.5)
-    with pytest.raises(InvalidOptionError, match="takes ParagonSR models only"):
+    with pytest.raises(InvalidOptionError, match=foreign_model().architecture.name):
         BlendModels().blend(first, foreign_model(), 0.5)
