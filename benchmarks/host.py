@@ -7,6 +7,7 @@ A GPU waits for it. Seconds of CPU time on one thread, the least of several runs
 
 from __future__ import annotations
 
+import argparse
 import time
 from collections.abc import Callable
 
@@ -52,6 +53,7 @@ def cpu_time(work: Callable[[], object]) -> float:
 
 def main() -> None:
     """Print a table."""
+    argparse.ArgumentParser(description=__doc__).parse_args()
     torch.set_num_threads(1)
     generator = torch.Generator().manual_seed(0)
     frame = torch.rand(1, 3, HEIGHT, WIDTH, generator=generator)

@@ -58,11 +58,21 @@ def provide(folder: Path, arguments: list[str], graph: Path, *, dynamic: bool = 
         dynamic: make checkpoints whose kernels were never tracked.
     """
     previous, words = "", " ".join(arguments)
+    if arguments[0] == "video":
+        _animations(folder, arguments)
     models = {"dynamic": dynamic, "scale": 4 if "4x" in words or "--scale 4" in words else 2}
     for argument in arguments:
         if previous not in OUTPUTS and not argument.startswith("-"):
             _provide(folder, argument, graph, models)
         previous = argument
+
+
+def _animations(folder: Path, arguments: list[str]) -> None:
+    """Make the animations that `video` reads."""
+    for name in (word for word in arguments if word.endswith((".gif", ".webp", ".apng"))):
+        if arguments[arguments.index(name) - 1] not in OUTPUTS:
+            frames = [Image.new("RGB", (24, 16), colour) for colour in ("red", "blue")]
+            frames[0].save(folder / name, save_all=True, append_images=frames[1:])
 
 
 def _provide(folder: Path, name: str, graph: Path, models: dict[str, Any]) -> None:
@@ -71,7 +81,8 @@ def _provide(folder: Path, name: str, graph: Path, models: dict[str, Any]) -> No
         for number in range(5):
             picture(path / f"{number}.png", 64 + 8 * number)
     elif path.suffix in PICTURES:
-        picture(path)
+        if not path.exists():
+            picture(path)
     elif path.suffix in CHECKPOINTS:
         model(path, **models)
     elif path.suffix == ".onnx":

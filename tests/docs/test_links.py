@@ -67,7 +67,8 @@ def test_every_page_can_be_reached_from_the_readme() -> None:
         seen |= front
         targets = {(page.parent / unquote(urlsplit(link).path)).resolve() for page in front for link in links(page)}
         front = {file for file in targets if file.suffix == ".md" and file.is_file()} - seen
-    assert {page.relative_to(ROOT).as_posix() for page in set(PAGES) - seen} == set()
+    translations = {page for page in PAGES if page.is_relative_to(ROOT / "web/docs") and page.parent.name != "docs"}
+    assert {page.relative_to(ROOT).as_posix() for page in set(PAGES) - seen - translations} == set()
 
 
 def test_every_picture_is_shown() -> None:

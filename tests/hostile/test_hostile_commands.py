@@ -70,10 +70,10 @@ LAYOUT, CHECKPOINT = ExitCode.LAYOUT, ExitCode.CHECKPOINT
 DAMAGES: list[tuple[str, Callable[[], State], Callable[[State], None], ExitCode, str]] = [
     ("no_bias", release, without("conv_mid.bias"), LAYOUT, "conv_mid.bias"),
     ("no_block_weight", release, without("body.0.blocks.2.dw.weight"), LAYOUT, "body.0.blocks.2.dw.weight"),
-    ("no_first_layer", release, without("conv_in.weight"), LAYOUT, "not a checkpoint"),
+    ("no_first_layer", release, without("conv_in.weight"), LAYOUT, "(conv_in.weight)"),
     ("no_branch", first, without("body.0.blocks.0.transformer.spatial_mixer.conv1x1.bias"), LAYOUT, "conv1x1.bias"),
     ("extra_key", release, put("conv_extra.weight", torch.zeros(3)), LAYOUT, "conv_extra.weight"),
-    ("extra_block", release, put("body.0.blocks.9.dw.bias", torch.zeros(32)), LAYOUT, "blocks.3"),
+    ("extra_block", release, put("body.0.blocks.9.dw.bias", torch.zeros(32)), LAYOUT, "count up"),
     ("endless_blocks", release, put("body.0.blocks.99999999.dw.bias", torch.zeros(32)), LAYOUT, "count up"),
     ("endless_groups", release, put("body.99999999.blocks.0.dw.bias", torch.zeros(32)), LAYOUT, "count up"),
     ("wrong_shape", release, put("conv_mid.weight", torch.zeros(16, 16, 5, 5)), LAYOUT, "conv_mid.weight"),
