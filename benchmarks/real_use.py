@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-import paragon_arch
+from paragon_engine import Upscaler
 from paragon_engine.catalog import find_model
 from paragon_engine.heap import resident
 from paragon_engine.jobs import FolderOptions, Shard, upscale_files
@@ -66,7 +66,7 @@ def make_pictures(folder: Path, count: int, sides: tuple[int, int]) -> None:
         image.save(folder / f"{index:04}.{('jpg', 'png', 'webp')[index % 3]}")
 
 
-def images(model: paragon_arch.ParagonModelDescriptor, scratch: Path, count: int) -> None:
+def images(model: Upscaler, scratch: Path, count: int) -> None:
     """Memory over a folder of pictures of random sizes."""
     make_pictures(scratch / "in", count, (24, 400))
     meter = Meter()
@@ -75,7 +75,7 @@ def images(model: paragon_arch.ParagonModelDescriptor, scratch: Path, count: int
     meter.report("pictures")
 
 
-def frames(model: paragon_arch.ParagonModelDescriptor, scratch: Path, count: int) -> None:
+def frames(model: Upscaler, scratch: Path, count: int) -> None:
     """Memory over the frames of a video."""
     av = require("av", "this run")
     rng = np.random.default_rng(0)
@@ -92,7 +92,7 @@ def frames(model: paragon_arch.ParagonModelDescriptor, scratch: Path, count: int
     meter.report("frames")
 
 
-def kills(model: paragon_arch.ParagonModelDescriptor, scratch: Path, count: int) -> None:
+def kills(model: Upscaler, scratch: Path, count: int) -> None:
     """SIGKILL at random moments of a folder job; then what lies there, and whether a last run completes it.
 
     The job runs in a child that forked from this process, so that the moments fall into the work and not into the
@@ -129,7 +129,7 @@ def kills(model: paragon_arch.ParagonModelDescriptor, scratch: Path, count: int)
     print(f"{whole} files of 60, {len(left)} left-over temporary files")
 
 
-def throughput(model: paragon_arch.ParagonModelDescriptor, scratch: Path, count: int) -> None:
+def throughput(model: Upscaler, scratch: Path, count: int) -> None:
     """A folder job against the network alone on the same pictures."""
     make_pictures(scratch / "in", count, (200, 400))
     loaded = [read_image(path) for path in sorted((scratch / "in").iterdir())]
@@ -143,7 +143,7 @@ def throughput(model: paragon_arch.ParagonModelDescriptor, scratch: Path, count:
           f"{100 * (min(job) / min(alone) - 1):+.1f} %")  # fmt: skip
 
 
-def shards(model: paragon_arch.ParagonModelDescriptor, scratch: Path, count: int) -> None:
+def shards(model: Upscaler, scratch: Path, count: int) -> None:
     """One process with one thread against two, each with its shard; the model is loaded, the processes are forked."""
     make_pictures(scratch / "in", count, (200, 400))
 
@@ -190,8 +190,9 @@ def main() -> int:
     args = parser.parse_args()
     work, usual = RUNS[args.run]
     torch.set_num_threads(1)
-    with tempfile.TemporaryDirectory() as scratch:
-        work(paragon_arch.load(find_model(args.model)), Path(scratch), args.count or usual)
+    # on the CPU: the runs fork, and count its threads and memory
+    with tempfile.TemporaryDirectory() as scratch, Upscaler(find_model(args.model), device="cpu") as model:
+        work(model, Path(scratch), args.count or usual)
     return 0
 
 

@@ -14,9 +14,11 @@ import argparse
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 
 from paragon_arch import FamilyModel
@@ -88,13 +90,15 @@ def scored(name: str, high: Pixels, kind: str, degrade: Degrade, restorer: Resto
     target = np.asarray(high[top : top + side[0] * scale, left : left + side[1] * scale])
     low = resize(target, (side[0], side[1]), Image.Resampling.BICUBIC)
     low = degrade(low, np.random.default_rng(seed))
-    pixels = low.astype(np.float32) / 255
-    x = torch.from_numpy(pixels.transpose(2, 0, 1).copy())[None]
+    pixels: NDArray[np.float32] = np.true_divide(low, 255, dtype=np.float32)
+    planes = cast("NDArray[np.float32]", pixels.transpose(2, 0, 1).copy())
+    x = torch.from_numpy(planes)[None]
     scores: list[float] = []
     for weight in STRENGTHS:
         with torch.inference_mode():
             result = restorer.at(weight)(x)[0].clamp(0, 1).permute(1, 2, 0).numpy()
-        scores.append(psnr_y(result, target.astype(np.float32) / 255, border=2 * scale))
+        unrounded = cast("Pixels", 255 * result)  # of the metric's range; rounding would hide small differences
+        scores.append(psnr_y(unrounded, target, border=2 * scale))
     return Case(name, kind, measure(Picture(pixels)), tuple(scores))
 
 

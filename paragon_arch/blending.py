@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -50,7 +50,8 @@ def blend(a: Model, b: Model, weight: float) -> Model:
     network.load_state_dict(_mixed(first.state_dict(), second.state_dict(), weight))
     if isinstance(a, nn.Module):
         return network  # pyright: ignore[reportReturnType] - a network comes back for a network
-    report = _report(a.report, b.report, weight)  # pyright: ignore[reportAttributeAccessIssue] - the same kind as a
+    other = cast("ParagonModelDescriptor | FamilyModel", b)  # the same kind as a
+    report = _report(a.report, other.report, weight)
     return type(a)(Opened(network, a.layout, report))
 
 

@@ -96,9 +96,9 @@ class _Copier:
             return MethodType(value.__func__, self.module(value.__self__))
         kind: Any = type(value)
         if kind in (list, tuple, set):
-            return kind(self._value(item) for item in cast("list[Any]", value))
+            return cast("Any", kind(self._value(item) for item in cast("list[Any]", value)))
         if kind in (dict, OrderedDict):
-            return kind((key, self._value(item)) for key, item in cast("dict[Any, Any]", value).items())
+            return cast("Any", kind((key, self._value(item)) for key, item in cast("dict[Any, Any]", value).items()))
         return value
 
     def _of_tensor(self, original: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from itertools import combinations
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 from weakref import WeakSet
 
 import torch
@@ -62,11 +62,11 @@ def _between(state: Mapping[str, Tensor], a: Mapping[str, Tensor], b: Mapping[st
     floating = [key for key, tensor in state.items() if tensor.is_floating_point() and a[key].is_floating_point()]
     start, end, place = (_joined(tensors[key] for key in floating) for tensors in (a, b, state))
     line = end - start
-    length = line.norm()
+    length = cast("Tensor", line.norm())
     if not bool(length > 0):
         return False
     weight = float(torch.dot(place - start, line) / length.square())
-    return 0 < weight < 1 and bool((place - start - weight * line).norm() <= _TOLERANCE * length)
+    return 0 < weight < 1 and bool(cast("Tensor", (place - start - weight * line).norm()) <= _TOLERANCE * length)
 
 
 def _joined(tensors: Iterable[Tensor]) -> Tensor:

@@ -6,6 +6,8 @@ alpha.
 
 from __future__ import annotations
 
+from typing import cast
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -35,4 +37,5 @@ def from_picture(picture: Picture) -> NDArray[np.float32]:
 
 def blended(before: NDArray[np.float32], after: NDArray[np.float32], share: float) -> NDArray[np.float32]:
     """``share`` of a restored image and the rest of what it was; both of the same shape."""
-    return (1 - np.float32(share)) * before.reshape(after.shape) + np.float32(share) * after
+    former = cast("NDArray[np.float32]", before.reshape(after.shape))
+    return cast("NDArray[np.float32]", (1 - np.float32(share)) * former + np.float32(share) * after)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, Generic, Literal, TypeVar, cast
 
 import paragon_arch
 from paragon_arch import FamilyModel
@@ -93,7 +93,9 @@ class Restorer(Generic[Ready]):
 
 def suited(model: Ready | Restorer[Ready], picture: Picture, name: str) -> Ready:
     """The model for a picture: itself, or the blend that suits it."""
-    return model.suiting(picture, name) if isinstance(model, Restorer) else model
+    if isinstance(model, Restorer):
+        return cast("Restorer[Ready]", model).suiting(picture, name)
+    return model
 
 
 def findings_of(picture: Picture) -> tuple[str, float]:

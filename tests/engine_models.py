@@ -47,7 +47,8 @@ def ready(model: Any, **options: Any) -> Upscaler:
     """Any model, ready to run on the device of the tests, or on the CPU where a backend cannot work there."""
     name = options.get("backend", "torch")
     place = torch.device("cpu") if name in BACKENDS and DEVICE.type not in BACKENDS[name].devices else DEVICE
-    return Upscaler(model, **({"device": place, "halves": ("fp16", "bf16")} | options))
+    usual: dict[str, Any] = {"device": place, "halves": ("fp16", "bf16")}
+    return Upscaler(model, **(usual | options))
 
 
 def damaged(model: paragon_arch.ParagonModelDescriptor) -> paragon_arch.ParagonModelDescriptor:

@@ -355,9 +355,9 @@ def test_flags_of_any_type(kind: torch.dtype) -> None:
 def read_nano() -> dict[str, Tensor]:
     """A network with flags."""
     layout = next(layout for layout in LAYOUTS if layout.id == "v2-magic")
-    variant = layout.variants[0]
-    options: dict[str, Any] = {"scale": 2, **{item.name: layout.default(item, variant.shape) for item in layout.unknowns
-                                              if item.applies(variant.shape)}, **variant.shape}  # fmt: skip
+    shape = dict(layout.variants[0].shape)
+    options: dict[str, Any] = {"scale": 2, **{item.name: layout.default(item, shape) for item in layout.unknowns
+                                              if item.applies(shape)}, **shape}  # fmt: skip
     torch.manual_seed(0)
     return layout.network(**{**options, "scale": 2}).state_dict()
 

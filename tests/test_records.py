@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -79,7 +80,7 @@ def test_what_is_no_text_or_no_file(tmp_path: Path) -> None:
 
 
 def test_what_is_sound_is_read(tmp_path: Path) -> None:
-    content = {"a": [1, 2.5, None, True, "ü"], "b": {"c": {}}}
+    content: dict[str, Any] = {"a": [1, 2.5, None, True, "ü"], "b": {"c": {}}}
     (tmp_path / "a").write_text(json.dumps(content), encoding="utf-8-sig")
     assert read_json(tmp_path / "a") == recall(tmp_path / "a") == content
     assert json_object('{"a": -1}') == {"a": -1}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -106,7 +106,7 @@ def out_of_memory(device: torch.device) -> Values:
     x = smooth(1080, 1920)
     expected = adapter.upscaled(model, x, tile=512)
     torch.cuda.empty_cache()
-    card: Any = torch.cuda.get_device_properties(device)
+    card = cast("Any", torch.cuda.get_device_properties(device))
     total: int = card.total_memory
     torch.cuda.set_per_process_memory_fraction(min(1.0, (256 << 20) / total), device)
     try:

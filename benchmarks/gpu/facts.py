@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from importlib import metadata
-from typing import Any
+from typing import Any, cast
 
 import torch
 
@@ -22,8 +22,7 @@ def facts(device: torch.device) -> dict[str, Any]:
     found["variables"] = {name: os.environ[name] for name in VARIABLES if name in os.environ}
     found["threads"] = torch.get_num_threads()
     if device.type == "cuda":
-        properties: Any = torch.cuda.get_device_properties
-        card: Any = properties(device)
+        card = cast("Any", torch.cuda.get_device_properties(device))
         found["card"] = {
             "name": card.name,
             "capability": f"{card.major}.{card.minor}",

@@ -19,6 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import paragon_arch
 from benchmarks.tiling import find
+from paragon_engine import Upscaler
 from paragon_engine.tiling import upscale_tensor
 
 SIDE, TILE, OVERLAP, GAP, LINE = 192, 64, 16, 8, 58
@@ -62,7 +63,7 @@ def shown(x: Tensor) -> Image.Image:
 
 def difference() -> Image.Image:
     """The whole image; what overlapping tiles change in it, amplified; what exact tiles change, amplified as much."""
-    model, x = network(), scene()
+    model, x = Upscaler(network(), device="cpu"), scene()
     whole = upscale_tensor(model, x, tile=0)
     overlap = (upscale_tensor(model, x, tile=TILE, tiling="overlap", overlap=OVERLAP) - whole).abs()
     exact = (upscale_tensor(model, x, tile=TILE) - whole).abs()

@@ -72,10 +72,11 @@ def index(text: str) -> int | None:
 
 def shown(value: object, limit: int = _SHOWN) -> str:
     """A value of a file in a message: its repr, of bounded length, whatever the value is."""
+    kind = type(value).__name__
     if isinstance(value, str | bytes):
         return repr(value[:limit]) + ("..." if len(value) > limit else "")
     if isinstance(value, int) and value.bit_length() > _BITS:  # Python writes no number of thousands of digits
         return f"a number of {value.bit_length():,} bits"
     if isinstance(value, list | tuple | dict | set | frozenset):
-        return f"a {type(value).__name__}"  # which may hold itself, or others by the million
+        return f"a {kind}"  # which may hold itself, or others by the million
     return repr(value)[:limit]

@@ -313,7 +313,8 @@ def _odd_kind(tensor: Tensor) -> str | None:
 def _is_finite(tensor: Tensor) -> bool:
     """In parts, so that the answers take little memory."""
     flat = tensor.flatten() if tensor.is_contiguous() else tensor
-    return all(bool(part.isfinite().all()) for part in flat.split(_PART))
+    parts: list[Tensor] = list(torch.split(flat, _PART))
+    return all(bool(part.isfinite().all()) for part in parts)
 
 
 def _check_finite(tensors: Mapping[str, Tensor]) -> None:

@@ -335,7 +335,7 @@ def _build_subclass(arguments: tuple[Any, ...], budget: Budget) -> Any:
 _BUILDERS: dict[str, Callable[[tuple[Any, ...], Budget], Any]] = {
     "collections.OrderedDict": _build_mapping,
     "collections.Counter": _build_mapping,
-    "collections.defaultdict": lambda *_: {},
+    "collections.defaultdict": lambda _, __: {},
     "torch.Size": lambda arguments, _: _counts(arguments[0]),
     "torch._utils._rebuild_tensor": _build_tensor,
     "torch._utils._rebuild_tensor_v2": _build_tensor,
@@ -343,9 +343,9 @@ _BUILDERS: dict[str, Callable[[tuple[Any, ...], Budget], Any]] = {
     "torch._utils._rebuild_parameter_with_state": _build_parameter,
     "torch.nn.parameter.Parameter": _build_parameter,
     "torch._tensor._rebuild_from_type_v2": _build_subclass,
-    "torch._utils._rebuild_sparse_tensor": lambda *_: UnreadableTensor("sparse"),
-    "torch._utils._rebuild_qtensor": lambda *_: UnreadableTensor("quantised"),
-    "torch._utils._rebuild_meta_tensor_no_storage": lambda *_: UnreadableTensor("meta"),
+    "torch._utils._rebuild_sparse_tensor": lambda _, __: UnreadableTensor("sparse"),
+    "torch._utils._rebuild_qtensor": lambda _, __: UnreadableTensor("quantised"),
+    "torch._utils._rebuild_meta_tensor_no_storage": lambda _, __: UnreadableTensor("meta"),
 }
 _STORAGES = frozenset(f"{module}.{name}" for module in ("torch", "torch.cuda") for name in DTYPES)
 
@@ -476,9 +476,9 @@ _ACTIONS: Mapping[str, Callable[[_Machine, Any], None]] = {
     "LONG_BINGET": lambda m, index: _push(m, m.memo[index]),
     "GLOBAL": lambda m, name: _push(m, _global(name.replace(" ", ".", 1))),
     "STACK_GLOBAL": lambda m, _: _stack_global(m),
-    "REDUCE": lambda m, _: _push(m, _call(*m.take(2), m.budget)),
-    "NEWOBJ": lambda m, _: _push(m, _call(*m.take(2), m.budget)),
-    "NEWOBJ_EX": lambda m, _: _push(m, _call(*m.take(3)[:2], m.budget)),
+    "REDUCE": lambda m, _: _push(m, _call(*m.take(2), budget=m.budget)),
+    "NEWOBJ": lambda m, _: _push(m, _call(*m.take(2), budget=m.budget)),
+    "NEWOBJ_EX": lambda m, _: _push(m, _call(*m.take(3)[:2], budget=m.budget)),
     "INST": _instance,
     "OBJ": lambda m, _: _object(m),
     "BUILD": lambda m, _: _build(m),

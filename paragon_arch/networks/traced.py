@@ -23,7 +23,8 @@ CONCEALED = 1e4
 def is_traced() -> bool:
     """Whether a tracer is writing down the operations; torch.compile, which guards branches, is none."""
     exporting = getattr(torch.compiler, "is_exporting", None)  # not in older releases
-    return torch.jit.is_tracing() or (exporting is not None and bool(exporting()))
+    tracing = torch.jit.is_tracing()  # pyright: ignore[reportPrivateImportUsage]  (public, but not in __all__)
+    return tracing or (exporting is not None and bool(exporting()))
 
 
 def side(x: Tensor, axis: int) -> Tensor:

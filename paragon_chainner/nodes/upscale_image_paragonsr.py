@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, cast
+
 import numpy as np
 
 from paragon_arch.errors import InvalidOptionError
@@ -111,7 +113,7 @@ def upscale_image_paragonsr_node(
 ) -> Image:
     """Return the upscaled image; neither `img` nor `model` is changed."""
     scale = custom_scale if use_custom_scale and model.scale > 1 else model.scale
-    if padding == PaddingType.NONE:
+    if padding == cast("Any", PaddingType).NONE:
         result = _upscaled(context, img, model, scale, (tile_size, custom_tile_size), separate_alpha)
     else:
         width = border_width(model)

@@ -15,6 +15,7 @@ Drawings with few colours have sharp steps wherever their maker wanted: of those
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -241,7 +242,7 @@ def _profile(windows: Plane, axis: int) -> Plane:
     excess = np.abs(steps[..., 1:-1] - (steps[..., :-2] + steps[..., 2:]) / 2)
     limited = np.minimum(excess, 16)  # edges of the picture's own count little
     means = limited.mean(axis=(0, 1))
-    places = (np.arange(means.size) + 1) % BLOCK
+    places = cast("NDArray[np.int64]", (np.arange(means.size) + 1) % BLOCK)
     return np.array([float(means[places == place].mean()) for place in range(BLOCK)])
 
 
@@ -254,12 +255,13 @@ def noise(windows: Plane) -> float:
     count, height, width = windows.shape
     rows, columns = height // _PATCH, width // _PATCH
     cut = windows[:, : rows * _PATCH, : columns * _PATCH]
-    parts = cut.reshape(count, rows, _PATCH, columns, _PATCH).transpose(0, 1, 3, 2, 4).reshape(-1, _PATCH, _PATCH)
-    clipped = ((parts < 1) | (parts > 254)).mean(axis=(1, 2))
-    parts = parts[clipped < 0.05]
+    blocks = cast("Plane", cut.reshape(count, rows, _PATCH, columns, _PATCH).transpose(0, 1, 3, 2, 4))
+    parts = cast("Plane", blocks.reshape(-1, _PATCH, _PATCH))
+    clipped = cast("Plane", ((parts < 1) | (parts > 254)).mean(axis=(1, 2)))
+    parts = cast("Plane", parts[clipped < 0.05])
     if not len(parts):
         return 0.0
-    fine = np.diff(np.diff(parts, 2, axis=1), 2, axis=2)
+    fine = cast("Plane", np.diff(np.diff(parts, 2, axis=1), 2, axis=2))
     sigma = np.sqrt(np.square(fine).mean(axis=(1, 2))) / 6
     flat = _without_slope(parts).std(axis=(1, 2)) <= np.maximum(_WHITE * sigma, _SMOOTH)
     chosen = sigma[flat]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -104,6 +104,6 @@ def significant(values: Pixels, found: Chunks, content: bytes) -> Pixels:
         codes = np.rint(values[..., index] * full).astype(np.uint32)
         low = found.bits - bits
         if not bool((codes & (2**low - 1)).any()):
-            scaled = scaled.copy() if scaled is values else scaled
+            scaled = cast("Pixels", scaled.copy()) if scaled is values else scaled
             scaled[..., index] = np.true_divide(codes >> low, 2**bits - 1, dtype=np.float32)
     return scaled

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
+from typing import cast
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .picture import PictureInfo
 
@@ -70,17 +72,19 @@ def profile(xy: Sequence[float], curve: tuple[int, tuple[float, ...]], *, gray: 
     if gray:
         tags[b"kTRC"] = trc
     else:
-        for name, column in zip((b"r", b"g", b"b"), colorants.T.tolist(), strict=True):
+        columns = cast("list[list[float]]", colorants.T.tolist())
+        for name, column in zip((b"r", b"g", b"b"), columns, strict=True):
             tags[name + b"XYZ"], tags[name + b"TRC"] = _xyz(column), trc
     return _assembled(tags, b"GRAY" if gray else b"RGB ")
 
 
-def _colorants(xy: Sequence[float]) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
+def _colorants(xy: Sequence[float]) -> NDArray[np.float64]:
     """XYZ of the primaries under D50, in columns."""
-    points = np.array([[x / y, 1, (1 - x - y) / y] for x, y in zip(xy[::2], xy[1::2], strict=True)]).T
-    white = points[:, 3]
-    columns = points[:, :3] * np.linalg.solve(points[:, :3], white)
-    ratio = (_BRADFORD @ np.array(_D50)) / (_BRADFORD @ white)
+    rows = [[x / y, 1, (1 - x - y) / y] for x, y in zip(xy[::2], xy[1::2], strict=True)]
+    points = cast("NDArray[np.float64]", np.array(rows).T)
+    white: NDArray[np.float64] = points[:, 3]
+    columns: NDArray[np.float64] = points[:, :3] * np.linalg.solve(points[:, :3], white)
+    ratio: NDArray[np.float64] = (_BRADFORD @ np.array(_D50)) / (_BRADFORD @ white)
     return np.linalg.inv(_BRADFORD) @ (ratio[:, None] * (_BRADFORD @ columns))
 
 

@@ -141,9 +141,11 @@ class Block:
             if entry.tag == tag and entry.data is not None and entry.kind in (LONG, 13, 16, 18) and entry.count == 1:
                 place = self.integers(entry)[0]
                 try:
-                    return place if place and self.entries(place) is not None else 0
+                    if place:
+                        self.entries(place)
                 except StructureError:
                     return 0
+                return place
         return 0
 
     def integers(self, entry: Entry) -> tuple[int, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 from PIL import Image
 
@@ -31,7 +31,7 @@ def comments(image: Image.Image) -> tuple[bytes, ...]:
 def steps(image: Image.Image) -> tuple[int, ...]:
     """The 64 quantisation steps of the first component, brightness; () where they are not to be had."""
     tables: Any = getattr(image, "quantization", None)
-    table = tables.get(0) if isinstance(tables, dict) else None
+    table: Any = cast("dict[Any, Any]", tables).get(0) if isinstance(tables, dict) else None
     return tuple(int(step) for step in table) if table is not None and len(table) == 64 else ()
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -115,7 +115,7 @@ def _costs(field: Bytes, step: int) -> NDArray[np.int64]:
 
 
 def _average(x: Bytes, left: Bytes, above: Bytes, corner: Bytes) -> Bytes:
-    return x - ((left & above) + ((left ^ above) >> 1))
+    return cast("Bytes", x - ((left & above) + ((left ^ above) >> 1)))
 
 
 def _paeth(x: Bytes, left: Bytes, above: Bytes, corner: Bytes) -> Bytes:

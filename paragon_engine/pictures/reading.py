@@ -123,7 +123,8 @@ def _open(path: Path, stack: ExitStack, pixels: bool) -> _Opened:
 
 def _pillow(source: Path | IO[bytes], formats: list[str], stack: ExitStack) -> Image.Image:
     image: Image.Image = Image.open(source, formats=formats)
-    return stack.enter_context(image)
+    stack.enter_context(image)
+    return image
 
 
 def _open_tiff(path: Path, stream: IO[bytes], stack: ExitStack) -> _Opened:
@@ -136,7 +137,8 @@ def _open_tiff(path: Path, stream: IO[bytes], stack: ExitStack) -> _Opened:
     except Image.UnidentifiedImageError as error:
         if layout is None:
             raise ImageError(f"{path}: this kind of TIFF is not supported; save it as PNG") from error
-        image = stack.enter_context(tiff_samples.header(view))
+        image = tiff_samples.header(view)
+        stack.enter_context(image)
         return _Opened(path, image, tiff=view, layout=layout, unknown=True)
 
 

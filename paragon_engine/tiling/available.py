@@ -53,7 +53,7 @@ def _of_host() -> int:
 
 
 def _psutil() -> int:
-    import psutil
+    import psutil  # pyright: ignore[reportMissingModuleSource] - not every installation has it
 
     return int(psutil.virtual_memory().available)
 

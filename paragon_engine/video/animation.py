@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from PIL import Image
@@ -51,8 +51,8 @@ def is_animation(path: Path) -> bool:
             head = stream.read(12)
         if not (head.startswith((b"GIF8", b"\x89PNG")) or (head[:4] == b"RIFF" and head[8:] == b"WEBP")):
             return False
-        opened: Image.Image = Image.open(path, formats=_READ)
-        with opened as image:
+        image: Image.Image = Image.open(path, formats=_READ)
+        with image:
             return getattr(image, "n_frames", 1) > 1
     except Exception:  # parsers meet damaged data with any kind of exception; the reader will say what is wrong
         return False
@@ -127,8 +127,8 @@ def _described(source: Path) -> Animation:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            opened: Image.Image = Image.open(source, formats=_READ)
-            with opened as image:
+            image: Image.Image = Image.open(source, formats=_READ)
+            with image:
                 size, frames = image.size, int(getattr(image, "n_frames", 1))
                 if size[0] * size[1] > MAX_PIXELS:
                     raise ImageError(f"{source}: frames of {size[0]} x {size[1]} pixels are over the limit")
@@ -145,13 +145,15 @@ def _described(source: Path) -> Animation:
 
 
 def _frames(source: Path, found: Animation) -> Iterator[Picture]:
-    opened: Image.Image = Image.open(source, formats=_READ)
-    with opened as image:
+    image: Image.Image = Image.open(source, formats=_READ)
+    with image:
         for index in range(found.frames):
             image.seek(index)
             values: Pixels = np.true_divide(np.asarray(image.convert("RGBA")), 255, dtype=np.float32)
             opaque = bool((values[..., 3] == 1).all())
-            yield Picture(np.ascontiguousarray(values[..., :3]), None if opaque else values[..., 3].copy())
+            yield Picture(
+                np.ascontiguousarray(values[..., :3]), None if opaque else cast("Pixels", values[..., 3].copy())
+            )
 
 
 def _to_image(picture: Picture) -> Image.Image:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from statistics import median
+from typing import cast
 
 import torch
 
@@ -24,7 +25,7 @@ def suited_to_video(model: Ready | Restorer[Ready], info: VideoInfo) -> Ready:
     wanted = round(median([weight for _, weight in found]) / STEP) * STEP if found else 0.0
     what = "; ".join(dict.fromkeys(text for text, _ in found)) or "no frame could be looked at"
     log.info("%s: %s; restored by %.2f", info.path, what, wanted)
-    return model.at(wanted)
+    return cast("Ready", model.at(wanted))
 
 
 def _samples(info: VideoInfo) -> list[Picture]:

@@ -150,7 +150,7 @@ class Backend:
         deadline = time.monotonic() + START_SECONDS
         while self._process.poll() is None and time.monotonic() < deadline:
             try:
-                answer = self.ask("GET", "/nodes", timeout=START_SECONDS)
+                answer: dict[str, Any] = self.ask("GET", "/nodes", timeout=START_SECONDS)
             except OSError:
                 answer = {}
             if answer.get("nodes"):  # a worker that was asked too early has none yet

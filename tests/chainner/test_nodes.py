@@ -293,7 +293,7 @@ class TestUpscale:
             upscaled(host, image(16, 16, 3), model)
 
     def test_no_handle_of_the_app_is_copied(self, host: Host, model: ParagonModelDescriptor) -> None:
-        model.model.native = Handle(1)  # pyright: ignore[reportAttributeAccessIssue]
+        cast("Any", model.model).native = Handle(1)
         FREED.clear()
         upscaled(host, image(16, 16, 3), model)
         host.run("fuse_model", model, True)

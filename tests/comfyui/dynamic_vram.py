@@ -52,7 +52,8 @@ def main(comfyui: str, folder: str, loader: str) -> None:
     torch: Any = importlib.import_module("torch")
     management: Any = importlib.import_module("comfy.model_management")
     patching: Any = importlib.import_module("comfy.model_patcher")
-    importlib.import_module("comfy.memory_management").aimdo_enabled = True  # as ComfyUI's main.py does on a GPU
+    memory: Any = importlib.import_module("comfy.memory_management")
+    memory.aimdo_enabled = True  # as ComfyUI's main.py does on a GPU
     patching.CoreModelPatcher = patching.ModelPatcherDynamic
     pack = _pack(Path(folder))
     sys.modules["custom_nodes.Pack.nodes.host"].progress_bar = lambda _: _Bar()  # pyright: ignore
@@ -70,10 +71,14 @@ def main(comfyui: str, folder: str, loader: str) -> None:
     sys.stdout.write("survived\n")
 
 
+def _unchanged(descriptor: Any) -> Any:
+    return descriptor
+
+
 def _loaded_fused(fuse: Any, model: Any) -> Any:
     """The fused network, before ComfyUI has hung anything of its own on it."""
     host: Any = sys.modules["custom_nodes.Pack.nodes.host"]
-    as_upscale_model, host.as_upscale_model = host.as_upscale_model, lambda descriptor: descriptor
+    as_upscale_model, host.as_upscale_model = host.as_upscale_model, _unchanged
     try:
         return fuse.fuse(model)[0].model
     finally:

@@ -147,6 +147,7 @@ def check_fields(seen: Interface) -> None:
 
 def check_bad_badge(seen: Interface) -> None:
     """What cannot be used looks so, and R asks again."""
+    seen.show("ParagonSRLoadModel")
     choose(seen, "ParagonSRLoadModel", "model_name", "broken.safetensors")
     bad = seen.page.locator(".paragonsr-badge.bad")
     bad.wait_for()

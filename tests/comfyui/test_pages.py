@@ -69,10 +69,11 @@ def test_ten_questions_at_once(server: Server, name: str) -> None:
     server.get("/object_info/ParagonSRLoadModel")  # the list of models is read anew
     urllib.request.urlopen(server.url + "/", timeout=60).close()
     before, answers = _resident(server.process), list[int]()
-    threads = [
-        threading.Thread(target=lambda index=index: answers.append(_ask(server, ROUTES[index % 2], name)[0]))
-        for index in range(AT_ONCE)
-    ]
+
+    def ask(index: int) -> None:
+        answers.append(_ask(server, ROUTES[index % 2], name)[0])
+
+    threads = [threading.Thread(target=ask, args=(index,)) for index in range(AT_ONCE)]
     for thread in threads:
         thread.start()
     slowest, most = 0.0, 0

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 import paragon_arch
+from paragon_engine import Upscaler
 from paragon_engine.metrics import psnr_y
 from paragon_engine.pictures import read_image
 from paragon_engine.upscale import UpscaleSettings, upscale_picture
@@ -91,8 +92,8 @@ def test_example_transparency(server: Server) -> None:
     workflow[upscale]["inputs"]["longest_side"] = 120
     result = stored(server, server.run(workflow), save)
     picture = read_image(server.base / "input/transparent.png")
-    model = paragon_arch.load(model_file(server, RANDOM))
-    exact = upscale_picture(model, picture, UpscaleSettings(size=(120, 90)))
+    upscaler = Upscaler(model_file(server, RANDOM), device="cpu")
+    exact = upscale_picture(upscaler, picture, UpscaleSettings(size=(120, 90)))
     assert exact.alpha is not None
     assert result.shape == (90, 120, 4)
     assert_saved(result, np.concatenate([exact.pixels, exact.alpha[..., None]], axis=-1).astype(np.float64) * 255)

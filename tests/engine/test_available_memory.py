@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -20,6 +21,11 @@ CPU, GIB = torch.device("cpu"), 2**30
 @pytest.fixture
 def without_psutil(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "psutil", None)
+
+
+def gives(value: Any) -> Callable[[Any], Any]:
+    """A function of one argument that gives a value."""
+    return lambda _: value
 
 
 def as_psutil(monkeypatch: pytest.MonkeyPatch, free: int) -> None:
@@ -72,8 +78,8 @@ def test_macos_says_it_itself(monkeypatch: pytest.MonkeyPatch) -> None:
 
     library = SimpleNamespace(mach_host_self=Host(), host_statistics64=statistics)
     monkeypatch.setattr(sys, "platform", "darwin")
-    monkeypatch.setattr(ctypes, "CDLL", lambda _: library)
-    monkeypatch.setattr(available.os, "sysconf", lambda _: 16384, raising=False)
+    monkeypatch.setattr(ctypes, "CDLL", gives(library))
+    monkeypatch.setattr(available.os, "sysconf", gives(16384), raising=False)
     assert free_memory(CPU) == 1500 * 16384
 
 
@@ -88,12 +94,12 @@ def test_a_system_that_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_an_accelerator_has_figures_of_its_own(kind: str, asks: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """What others left free, and what PyTorch keeps for itself; older PyTorch does not ask an XPU what is free."""
     module = SimpleNamespace(
-        memory_reserved=lambda _: 3 * GIB,
-        memory_allocated=lambda _: 1 * GIB,
-        get_device_properties=lambda _: SimpleNamespace(total_memory=16 * GIB),
+        memory_reserved=gives(3 * GIB),
+        memory_allocated=gives(1 * GIB),
+        get_device_properties=gives(SimpleNamespace(total_memory=16 * GIB)),
     )
     if asks:
-        module.mem_get_info = lambda _: (5 * GIB, 16 * GIB)
+        module.mem_get_info = gives((5 * GIB, 16 * GIB))
     monkeypatch.setattr(torch, kind, module, raising=False)
     assert free_memory(torch.device(kind)) == (7 * GIB if asks else 15 * GIB)
 

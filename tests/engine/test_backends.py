@@ -298,9 +298,19 @@ class TestPrecisions:
         self, name: str, capability: tuple[int, int], expected: Any, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """PyTorch says yes to BF16 wherever it can emulate it."""
-        monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: capability)
-        monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: name)
-        monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda *_, **__: True)
+
+        def capability_of(_: object) -> tuple[int, int]:
+            return capability
+
+        def name_of(_: object) -> str:
+            return name
+
+        def always(*_: object, **__: object) -> bool:
+            return True
+
+        monkeypatch.setattr(torch.cuda, "get_device_capability", capability_of)
+        monkeypatch.setattr(torch.cuda, "get_device_name", name_of)
+        monkeypatch.setattr(torch.cuda, "is_bf16_supported", always)
         monkeypatch.setattr(torch.version, "hip", None)
         assert half_precisions(torch.device("cuda")) == expected
 

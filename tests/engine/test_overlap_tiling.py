@@ -138,8 +138,9 @@ def test_auto_is_untiled_while_it_fits(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("option", [{"tile": -1}, {"tile": 8}, {"overlap": -1}])
 def test_senseless_options_are_refused(option: dict[str, Any]) -> None:
+    options: dict[str, Any] = {"tile": 32} | option
     with pytest.raises(InvalidOptionError):
-        upscale_tensor(upscaler(), torch.rand(1, 3, 40, 40), **({"tile": 32} | option), tiling="overlap")
+        upscale_tensor(upscaler(), torch.rand(1, 3, 40, 40), **options, tiling="overlap")
 
 
 class _Recorder(Progress):

@@ -18,10 +18,10 @@ from paragon_arch import FamilyModel
 from paragon_arch.errors import InvalidOptionError
 from paragon_engine.catalog import find_model, shipped_models
 from paragon_engine.model_source import ModelSource
-from paragon_engine.pictures import Picture, read_image
+from paragon_engine.pictures import read_image
 from paragon_engine.restoring import Restorer, pair_of, suited, twins_of, usual
 from paragon_engine.upscaler import Upscaler
-from tests.engine.test_damage import photograph, through_jpeg
+from tests.engine.test_picture_damage import photograph, picture, through_jpeg
 from tests.engine_models import checkpoint
 
 CLEAN = "2x-ParagonSR2-Realtime-v1"
@@ -88,8 +88,8 @@ def test_a_strength_is_the_blend_of_the_pair() -> None:
 def test_blends_are_made_once() -> None:
     made: list[FamilyModel] = []
     restorer = Restorer(pair_of(find_model(CLEAN)), lambda model: made.append(model) or model)
-    damaged = Picture(through_jpeg(photograph(), 40).astype(np.float32) / 255)
-    clean = Picture(photograph().astype(np.float32) / 255)
+    damaged = picture(through_jpeg(photograph(), 40))
+    clean = picture(photograph())
     for _ in range(3):
         assert suited(restorer, clean, "a") is restorer.at(0.0)
         assert suited(restorer, damaged, "a") is restorer.at(1.0)
@@ -99,9 +99,9 @@ def test_blends_are_made_once() -> None:
 
 def test_what_was_found_and_chosen_is_one_line(caplog: pytest.LogCaptureFixture) -> None:
     restorer = Restorer(pair_of(find_model(CLEAN)), identity)
-    pixels = through_jpeg(photograph(), 40).astype(np.float32) / 255
+    damaged = picture(through_jpeg(photograph(), 40))
     with caplog.at_level(logging.INFO, logger="paragonsr"):
-        restorer.suiting(Picture(pixels), "a.png")
+        restorer.suiting(damaged, "a.png")
     lines = [record.getMessage() for record in caplog.records]
     assert len(lines) == 1
     assert lines[0].startswith("a.png: JPEG quality ")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -30,6 +30,7 @@ from paragon_engine.backends.forms import graph_of
 from paragon_engine.catalog import shipped_models
 from paragon_engine.finite import is_finite
 from paragon_engine.model_source import ModelSource
+from paragon_engine.pictures import Pixels
 from paragon_engine.tiling import make_plan, memory, memory_needed
 from tests.engine_models import checkpoint, damaged, descriptor, network, upscaler
 from tests.nodes.stand_in import foreign_model
@@ -108,8 +109,11 @@ def test_a_graph_is_made_without_moving_the_network(monkeypatch: pytest.MonkeyPa
             moved.append(str(where))
         return self
 
+    def cpu(self: SRNetwork) -> SRNetwork:
+        return to(self, "cpu")
+
     monkeypatch.setattr(type(net), "to", to)
-    monkeypatch.setattr(type(net), "cpu", lambda self: to(self, "cpu"))
+    monkeypatch.setattr(type(net), "cpu", cpu)
     before = [(name, parameter, parameter.data_ptr()) for name, parameter in net.named_parameters()]
     assert graph_of(net) == graph_of(net)
     assert moved == []
@@ -136,7 +140,7 @@ def test_a_damaged_model_writes_nothing(options: dict[str, Any], tmp_path: Path)
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_what_is_no_number_in_a_picture_is_black_and_named(value: float, caplog: pytest.LogCaptureFixture) -> None:
     pixels = np.random.default_rng(0).random((20, 28, 3), dtype=np.float32)
-    clean = pixels.copy()
+    clean = cast("Pixels", pixels.copy())
     pixels[3, 4, 1], clean[3, 4, 1] = value, 0
     alpha = np.full((20, 28), 0.5, np.float32)
     alpha[0, 0] = value

@@ -21,7 +21,7 @@ from paragon_arch.files.ours import refuse_strangers, remove_ours
 from paragon_engine.release.settings import read_manifest
 from paragon_engine.release.staging import Staging
 from paragon_engine.video import upscale_video
-from tests.engine_models import descriptor
+from tests.engine_models import upscaler
 from tests.hostile.hostile_pictures import video
 from tests.measuring import ROOT
 
@@ -48,7 +48,7 @@ def finish(work: Staging, *, overwrite: bool = False) -> None:
 
     def write() -> dict[str, Any]:
         (work.folder / "card.md").write_text("card", encoding="utf-8")
-        manifest = {"key": "key", "files": {"card.md": {}}}
+        manifest: dict[str, Any] = {"key": "key", "files": {"card.md": {}}}
         (work.folder / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
         return {"files": ["card.md", "manifest.json"]}
 
@@ -65,7 +65,7 @@ def test_a_file_of_a_user_among_the_segments_stops_the_work(tmp_path: Path) -> N
     notes = precious(tmp_path / "out.mp4.parts/notes.txt")
     (tmp_path / "out.mp4.parts/job").write_text("of an earlier run", encoding="ascii")
     with pytest.raises(OutputExistsError, match=r"notes\.txt"):
-        upscale_video(descriptor(), tmp_path / "in.mp4", tmp_path / "out.mp4")
+        upscale_video(upscaler(), tmp_path / "in.mp4", tmp_path / "out.mp4")
     assert notes.read_bytes() == PRECIOUS
     assert not (tmp_path / "out.mp4").exists()
 
@@ -82,7 +82,7 @@ def test_a_file_that_appears_among_the_segments_stays(tmp_path: Path, monkeypatc
         join(*arguments, **options)
 
     monkeypatch.setattr(job, "join", meanwhile)
-    upscale_video(descriptor(), tmp_path / "in.mp4", tmp_path / "out.mp4")
+    upscale_video(upscaler(), tmp_path / "in.mp4", tmp_path / "out.mp4")
     assert [path.name for path in notes.parent.iterdir()] == ["notes.txt"]
     assert notes.read_bytes() == PRECIOUS
 
@@ -94,7 +94,7 @@ def test_segments_are_not_written_through_a_link(tmp_path: Path) -> None:
     notes = precious(tmp_path / "documents/job")
     (tmp_path / "out.mp4.parts").symlink_to(tmp_path / "documents")
     with pytest.raises(OutputExistsError, match="link"):
-        upscale_video(descriptor(), tmp_path / "in.mp4", tmp_path / "out.mp4")
+        upscale_video(upscaler(), tmp_path / "in.mp4", tmp_path / "out.mp4")
     assert [path.read_bytes() for path in (tmp_path / "documents").iterdir()] == [notes.read_bytes()] == [PRECIOUS]
 
 
@@ -133,7 +133,15 @@ def test_no_link_is_followed_or_replaced(name: str, tmp_path: Path) -> None:
     assert notes.read_bytes() == PRECIOUS
 
 
-@pytest.mark.parametrize("prepare", [lambda folder: None, lambda folder: finish(Staging(folder, "key", "card"))])
+def nothing(folder: Path) -> None:
+    """Leave the folder as it is."""
+
+
+def released(folder: Path) -> None:
+    finish(Staging(folder, "key", "card"))
+
+
+@pytest.mark.parametrize("prepare", [nothing, released])
 def test_overwriting_replaces_releases_only(prepare: Callable[[Path], None], tmp_path: Path) -> None:
     prepare(tmp_path / "out")
     notes = precious(tmp_path / "out/notes.txt")

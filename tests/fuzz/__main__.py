@@ -17,11 +17,11 @@ import tempfile
 import warnings
 from pathlib import Path
 
-import atheris  # pyright: ignore[reportMissingImports, reportMissingTypeStubs]
+import atheris  # pyright: ignore[reportMissingImports, reportMissingModuleSource, reportMissingTypeStubs]
 
-import torch  # isort: skip  # noqa: F401  (not to be instrumented)
-import onnx  # isort: skip  # noqa: F401
-import spandrel  # isort: skip  # noqa: F401
+import torch  # isort: skip  # noqa: F401  # pyright: ignore[reportUnusedImport]  (not to be instrumented)
+import onnx  # isort: skip  # noqa: F401  # pyright: ignore[reportUnusedImport]
+import spandrel  # isort: skip  # noqa: F401  # pyright: ignore[reportUnusedImport]
 
 with atheris.instrument_imports(include=["paragon_arch", "paragon_engine"]):  # pyright: ignore
     from paragon_arch.errors import ParagonError

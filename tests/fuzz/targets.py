@@ -65,7 +65,7 @@ def _torch(data: bytes) -> None:
     opener = torch_file.open_zip if data.startswith(b"PK") else torch_file.open_legacy
     file = opener(io.BytesIO(data), len(data))
     if isinstance(file.tree, dict):
-        stored, _ = select(file.tree, _is_stored)
+        stored, _ = select(cast("dict[Any, Any]", file.tree), _is_stored)
         torch_file.load_tensors(file, {k: v for k, v in stored.items() if isinstance(v, StoredTensor)}, len(data))
 
 
@@ -124,7 +124,7 @@ def _pictures(_: Path) -> Iterator[bytes]:
 def _profile() -> bytes:
     from PIL import ImageCms
 
-    return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    return ImageCms.ImageCmsProfile(cast("Any", ImageCms.createProfile("sRGB"))).tobytes()
 
 
 def _exif() -> bytes:

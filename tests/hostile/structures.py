@@ -39,7 +39,7 @@ def _large(chance: random.Random) -> str:
 @functools.cache
 def _states() -> tuple[dict[str, torch.Tensor], ...]:
     """Of every family of keys that holds numbers: body, head, tail."""
-    sizes = {"num_feat": 8, "num_groups": 1, "num_blocks": 1, "hidden": 12, "branch": 1}
+    sizes: dict[str, Any] = {"num_feat": 8, "num_groups": 1, "num_blocks": 1, "hidden": 12, "branch": 1}
     networks = (
         ParagonSR(scale=2, **sizes, tail="magic"),
         ParagonSR2Magic(scale=2, **sizes, transformer="tracked", tail="magic-hr", hr_blocks=1),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
@@ -72,7 +72,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
         return Report()
 
     def export(_checkpoint: Path, folder: Path, *_: Any, **options: Any) -> Any:
-        raise NotThereError(folder)
+        raise NotThereError(str(folder))
 
     monkeypatch.setattr(quantize_int8, "quantize", quantize)
     monkeypatch.setattr(quantize_int8, "_described", str)
@@ -122,10 +122,11 @@ def test_names_of_cards(host: Host) -> None:  # noqa: F811  (the fixture)
 def test_containers_that_are_paths(host: Host, tmp_path: Path) -> None:  # noqa: F811  (the fixture)
     options: dict[str, Any] = {"resize": "model scale", "factor": 2.0, "width": 0, "height": 0, "tile": "auto"}
     options |= {"precision": "auto", "feedback": 0.0, "codec": "auto", "quality": -1}
+    source = cast("Any", VideoFromFile("none.mp4"))
     before = everything(tmp_path)
     for name in NAMES:
         with pytest.raises(InvalidOptionError, match="container"):
-            UpscaleVideo().upscale(descriptor(), VideoFromFile("none.mp4"), container=f"/../{name}.mp4", **options)
+            UpscaleVideo().upscale(descriptor(), source, container=f"/../{name}.mp4", **options)
     assert everything(tmp_path) == before
 
 

@@ -72,8 +72,10 @@ def images(count: int = 1, side: int = 40) -> torch.Tensor:
 
 def upscale_image(model: Any, _: Path) -> None:
     for tile in ("untiled", "128"):
-        UpscaleImage().upscale(model, images(side=140), **(WIDGETS | {"tile": tile}))
-    UpscaleImage().upscale(model, images(), **(WIDGETS | {"precision": "bf16"}))
+        tiled: dict[str, Any] = WIDGETS | {"tile": tile}
+        UpscaleImage().upscale(model, images(side=140), **tiled)
+    half: dict[str, Any] = WIDGETS | {"precision": "bf16"}
+    UpscaleImage().upscale(model, images(), **half)
 
 
 def upscale_frames(model: Any, _: Path) -> None:
@@ -81,7 +83,7 @@ def upscale_frames(model: Any, _: Path) -> None:
 
 
 def upscale_video(model: Any, folder: Path) -> None:
-    source = VideoFromFile(str(make_video(folder / "in.mp4", 2)))
+    source: Any = VideoFromFile(str(make_video(folder / "in.mp4", 2)))
     options: dict[str, Any] = {"feedback": 0.2, "container": "mp4", "codec": "auto", "quality": -1}
     UpscaleVideo().upscale(model, source, **WIDGETS, **options)
 
@@ -124,7 +126,7 @@ CASES = [
 
 def assert_clean(network: Any) -> None:
     for module in network.modules():
-        assert not {name for name in vars(module) if name.startswith("dynamic_p") or name == "native"}
+        assert not {name for name in module.__dict__ if name.startswith("dynamic_p") or name == "native"}
 
 
 @pytest.mark.usefixtures("host")

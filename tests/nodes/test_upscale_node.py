@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from typing import Any, cast
 
 import numpy as np
@@ -306,7 +307,8 @@ def test_what_is_no_number_in_a_picture_is_black_and_the_rest_of_the_batch_is_do
 @pytest.mark.parametrize(("fp16", "bf16"), [(False, False), (True, False), (False, True), (True, True)])
 def test_comfyui_says_which_half_precisions_are_used(fp16: bool, bf16: bool) -> None:
     """It knows the cards and --force-fp32, --force-fp16."""
-    management = vars(sys.modules["comfy.model_management"])
+    module = sys.modules["comfy.model_management"]
+    management = cast("dict[str, Callable[[torch.device], bool]]", vars(module))
     management["should_use_fp16"] = lambda device: fp16
     management["should_use_bf16"] = lambda device: bf16
     assert nodes_host.half_precisions(torch.device("cuda")) == ("fp16",) * fp16 + ("bf16",) * bf16

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -86,7 +87,7 @@ def video(path: Path, count: int, *, side: int = 64) -> Path:
 @pytest.mark.parametrize("in_memory", [False, True])
 def test_a_video_keeps_its_frames_and_sound(host: Host, tmp_path: Path, in_memory: bool) -> None:
     path = video(tmp_path / "in.mp4", 3)
-    source = VideoFromFile(io.BytesIO(path.read_bytes()) if in_memory else str(path))
+    source: Any = VideoFromFile(io.BytesIO(path.read_bytes()) if in_memory else str(path))
     (result,) = UpscaleVideo().upscale(descriptor(), source, **WIDGETS, **ENCODING)
     target = result.get_stream_source()
     assert isinstance(target, str)
@@ -111,7 +112,8 @@ def test_a_trimmed_video_is_that_part(tmp_path: Path) -> None:
     whole, _, _ = decoded(upscaled(VideoFromFile(path)))
     part, _, _ = decoded(upscaled(VideoFromFile(path, start_time=0.5, duration=1.0)))
     assert (len(whole), len(part)) == (20, 10)
-    assert abs(part[0].astype(int) - whole[5]).mean() < 2
+    differences = [float(abs(part[0].astype(int) - frame).mean()) for frame in whole]
+    assert int(np.argmin(differences)) == 5
     with opened(upscaled(VideoFromFile(path, start_time=0.5, duration=1.0))) as container:
         assert next(container.decode(video=0)).time < 0.05  # begins with itself
 
@@ -162,8 +164,10 @@ def test_a_cancelled_video_goes_on_where_it_was(
 ) -> None:
     caplog.set_level("INFO", "paragonsr")
     monkeypatch.setattr(upscale_video, "SEGMENT", 2)
-    node, source = UpscaleVideo(), VideoFromFile(str(video(tmp_path / "in.mp4", 6)))
-    node.upscale(descriptor(), VideoFromFile(str(video(tmp_path / "other.mp4", 6))), **WIDGETS, **ENCODING)
+    node = UpscaleVideo()
+    source: Any = VideoFromFile(str(video(tmp_path / "in.mp4", 6)))
+    other: Any = VideoFromFile(str(video(tmp_path / "other.mp4", 6)))
+    node.upscale(descriptor(), other, **WIDGETS, **ENCODING)
     host.checks_left = -host.checks_left * 2 // 3  # looks at the button until two thirds are done
     with pytest.raises(Interrupted):
         node.upscale(descriptor(), source, **WIDGETS, **ENCODING)

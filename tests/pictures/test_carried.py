@@ -71,9 +71,8 @@ def same(kind: str, before: PictureInfo, after: PictureInfo) -> bool:
               "comments": ("comments",), "print resolution": ("dpi",)}  # fmt: skip
     names = fields.get(kind, ("light",) if kind.startswith("mastering") else ("cicp",))
     for name in names:
-        first, second = getattr(before, name), getattr(after, name)
-        if name == "exif":
-            first, second = tags(first), tags(second)
+        values: list[Any] = [tags(info.exif) if name == "exif" else getattr(info, name) for info in (before, after)]
+        first, second = values
         if name in ("dpi", "chromaticities") and first is not None:
             if second is None or not np.allclose(first, second, rtol=2e-3):
                 return False

@@ -232,7 +232,7 @@ def test_littlecms_reads_our_profiles() -> None:
     theirs = ImageCms.profileToProfile(Image.fromarray(values), found, srgb)  # pyright: ignore
     conversion = conversion_of(data)
     assert conversion is not None
-    ours = conversion.to_srgb(values.astype(np.float32) / 255).clip(0, 1) * 255
+    ours = conversion.to_srgb(np.true_divide(values, 255, dtype=np.float32)).clip(0, 1) * 255
     assert np.abs(ours - np.asarray(theirs)).max() < 3
 
 

@@ -12,8 +12,8 @@ from paragon_arch.errors import CheckpointNotFoundError, CorruptCheckpointError,
 from paragon_engine.release.signing import SIGNATURE, check_signature, sign
 
 pytest.importorskip("model_signing")
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+serialization = pytest.importorskip("cryptography.hazmat.primitives.serialization")
+ec = pytest.importorskip("cryptography.hazmat.primitives.asymmetric.ec")
 
 
 def keys(folder: Path, name: str) -> tuple[Path, Path]:

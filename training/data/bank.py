@@ -16,6 +16,7 @@ from torch import Tensor
 from ..config import DegradeConfig
 from .degrade_batch import BatchDegradation
 from .pairs import PairSampler, to_tensor
+from .pictures import Pixels
 from .stress import stress_pair
 
 log = logging.getLogger(__name__)
@@ -46,7 +47,8 @@ class BankSampler:
         side = (int(sizes[:, 0].max()), int(sizes[:, 1].max()))
         bank = torch.zeros(len(pictures), 3, *side, dtype=torch.uint8)
         for slot, picture in zip(bank, pictures, strict=True):
-            slot[:, : picture.shape[0], : picture.shape[1]] = torch.from_numpy(picture.transpose(2, 0, 1).copy())
+            planes: Pixels = np.transpose(picture, (2, 0, 1)).copy()
+            slot[:, : picture.shape[0], : picture.shape[1]] = torch.from_numpy(planes)
         log.info("%d pictures, %.0f MiB on %s", len(bank), bank.nbytes / 2**20, device)
         self.bank, self.sizes = bank.to(device), sizes.to(device)
         self.smallest = int(sizes.min())

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
@@ -108,7 +109,7 @@ class PairSampler:
         return crop if len(crop) == patch else resize(crop, (patch, patch), Image.Resampling.LANCZOS)
 
     def _pick(self, rng: np.random.Generator) -> int:
-        place = int(np.searchsorted(self.cumulative, rng.random() * self.cumulative[-1], side="right"))
+        place = int(cast("np.intp", np.searchsorted(self.cumulative, rng.random() * self.cumulative[-1], side="right")))
         return self.usable[min(place, len(self.usable) - 1)]
 
     def shares(self) -> npt.NDArray[np.float64]:

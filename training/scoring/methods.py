@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from spandrel import ImageModelDescriptor, ModelLoader
 
 import paragon_arch
@@ -16,17 +17,17 @@ from paragon_arch.errors import CheckpointError, InvalidOptionError, UnknownLayo
 from ..data.imresize import imresize
 from ..data.pairs import to_pixels, to_tensor
 from ..data.pictures import Pixels
-from ..evaluate import Upscaler, network
+from ..evaluate import Enlarge, network
 
 BICUBIC = "bicubic"
 
 
-def bicubic(scale: int) -> Upscaler:
+def bicubic(scale: int) -> Enlarge:
     """MATLAB's bicubic enlargement."""
     return lambda low: imresize(low, scale)
 
 
-def open_method(path: Path) -> tuple[int, Upscaler]:
+def open_method(path: Path) -> tuple[int, Enlarge]:
     """The scale and the function of a model file.
 
     Args:
@@ -45,7 +46,7 @@ def open_method(path: Path) -> tuple[int, Upscaler]:
     return model.scale, network(model)
 
 
-def _spandrel(path: Path, reason: Exception) -> tuple[int, Upscaler]:
+def _spandrel(path: Path, reason: Exception) -> tuple[int, Enlarge]:
     try:
         found: Any = ModelLoader(device="cpu").load_from_file(path)
     except Exception as error:
@@ -61,7 +62,7 @@ def _spandrel(path: Path, reason: Exception) -> tuple[int, Upscaler]:
     return int(descriptor.scale), upscale
 
 
-def _ncnn(path: Path) -> tuple[int, Upscaler]:
+def _ncnn(path: Path) -> tuple[int, Enlarge]:
     try:
         ncnn: Any = import_module("ncnn")
     except ImportError as error:
@@ -80,8 +81,8 @@ def _ncnn(path: Path) -> tuple[int, Upscaler]:
         code, result = extractor.extract(last)
         if code:
             raise CheckpointError(f"{path}: ncnn failed with code {code}")
-        planes = np.array(result, np.float32).clip(0, 1)
-        return np.rint(planes.transpose(1, 2, 0) * 255).astype(np.uint8)
+        values = cast("NDArray[np.float32]", np.array(result, np.float32).clip(0, 1).transpose(1, 2, 0))
+        return np.rint(values * 255).astype(np.uint8)
 
     side = 32
     height, width = upscale(np.full((side, side, 3), 128, np.uint8)).shape[:2]

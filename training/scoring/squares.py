@@ -7,6 +7,7 @@ squares where they are at most `LIMIT` times as large.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
@@ -32,7 +33,7 @@ def step_ratio(result: Pixels, scale: int) -> float:
     across = inside = 0.0
     for axis in (0, 1):
         steps = np.abs(np.diff(result.astype(np.float64), axis=axis))
-        border: npt.NDArray[np.bool_] = np.arange(steps.shape[axis]) % scale == scale - 1
+        border = cast("npt.NDArray[np.bool_]", np.arange(steps.shape[axis]) % scale == scale - 1)
         across += float(steps.compress(border, axis=axis).mean())
         inside += float(steps.compress(~border, axis=axis).mean())
     return across / inside if inside > 0 else (np.inf if across > 0 else 1.0)

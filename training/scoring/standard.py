@@ -18,7 +18,7 @@ from paragon_arch.errors import InvalidOptionError
 from paragon_engine.metrics import psnr_y, ssim_y
 
 from ..data.pictures import Pixels
-from ..evaluate import Upscaler, references
+from ..evaluate import Enlarge, references
 from .conditions import degraded
 from .methods import BICUBIC, bicubic, open_method
 from .squares import dot_share, step_ratio
@@ -70,14 +70,14 @@ def score_standard(
     return scores
 
 
-def by_scale(files: Sequence[Path]) -> dict[int, dict[str, Upscaler]]:
+def by_scale(files: Sequence[Path]) -> dict[int, dict[str, Enlarge]]:
     """Methods by name for each scale among the files, bicubic first.
 
     Raises:
         InvalidOptionError: two files of one scale have one name.
         ParagonError: a file cannot be opened.
     """
-    found: dict[int, dict[str, Upscaler]] = {}
+    found: dict[int, dict[str, Enlarge]] = {}
     for path in files:
         scale, upscale = open_method(path)
         methods = found.setdefault(scale, {BICUBIC: bicubic(scale)})
@@ -132,7 +132,7 @@ def _cell(score: StandardScore) -> str:
     return f"{score.psnr:.2f} / {score.ssim:.4f}{third} / {score.steps:.2f}"
 
 
-def squares_table(methods: Mapping[int, Mapping[str, Upscaler]]) -> str:
+def squares_table(methods: Mapping[int, Mapping[str, Enlarge]]) -> str:
     """Markdown: how much of single pixels stays in their squares (`dot_share`), and that over bicubic's."""
     lines = ["| method | scale | share of dots in their squares | over bicubic's |", "|---|---|---|---|"]
     for scale, found in methods.items():

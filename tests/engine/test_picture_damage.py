@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from paragon_engine.pictures import Picture, PictureInfo, read_image
+from paragon_engine.pictures import Picture, PictureInfo, Pixels, read_image
 from paragon_engine.pictures.damage import BLOCKS, NOISE, QUALITY, Damage, measure, strength, table_quality
 from training.data.pictures import synthetic_image
 
@@ -25,7 +26,7 @@ def photograph(side: int = 256) -> np.ndarray:
 
 
 def picture(image: np.ndarray) -> Picture:
-    return Picture(image.astype(np.float32) / 255)
+    return Picture(cast("Pixels", image.astype(np.float32) / 255))
 
 
 def through_jpeg(image: np.ndarray, quality: int, **options: int) -> np.ndarray:
