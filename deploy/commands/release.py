@@ -179,7 +179,8 @@ A manifest (.toml) has a [[model]] table for each model, which becomes a folder 
 
 docs/deployment.md lists all keys.
 
---sign writes model.sig into the folder, a signature of all its files by OpenSSF's model-signing. `verify` checks it.""",
+--sign writes model.sig into the folder, a signature of all its files by OpenSSF's model-signing. `verify` checks
+it.""",
     examples="""\
   %(prog)s 2x_model.safetensors -o out/
   %(prog)s 2x_model.safetensors -o out/ --calibration photos/ --author "Jane Doe" --license CC-BY-4.0

@@ -40,6 +40,7 @@ def facts(message: Message) -> dict[str, list[str]]:
     fields: dict[str, list[str]] = {}
     for key, value in message.items():
         text = re.sub(r"\[(.+)\]", lambda found: f"[{','.join(sorted(found[1].split(',')))}]", value)
+        text = re.sub(r"(?<=\w)([<>=!~][^;(]+,[^;(]+)", lambda found: ",".join(sorted(found[1].split(","))), text)
         fields.setdefault(key, []).append(text.replace("'", '"').replace(" ", ""))
     return {key: sorted(values) for key, values in fields.items()}
 
