@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import json
 import sys
 import time
 import warnings
@@ -36,8 +37,9 @@ def _page(path: Path) -> None:
     for page in (card.page, recognition.answer):
         status, text = page({"model": path.name})
         assert status == 200, text
-    if "cannot be used" in text:
-        raise ParagonError(text)
+    answer = json.loads(text)
+    if answer["state"] == "unusable":
+        raise ParagonError(answer["details"])
 
 
 def _spandrel(path: Path) -> None:

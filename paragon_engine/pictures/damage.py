@@ -258,10 +258,10 @@ def noise(windows: Plane) -> float:
     blocks = cast("Plane", cut.reshape(count, rows, _PATCH, columns, _PATCH).transpose(0, 1, 3, 2, 4))
     parts = cast("Plane", blocks.reshape(-1, _PATCH, _PATCH))
     clipped = cast("Plane", ((parts < 1) | (parts > 254)).mean(axis=(1, 2)))
-    parts = cast("Plane", parts[clipped < 0.05])
+    parts = parts[clipped < 0.05]
     if not len(parts):
         return 0.0
-    fine = cast("Plane", np.diff(np.diff(parts, 2, axis=1), 2, axis=2))
+    fine = np.diff(np.diff(parts, 2, axis=1), 2, axis=2)
     sigma = np.sqrt(np.square(fine).mean(axis=(1, 2))) / 6
     flat = _without_slope(parts).std(axis=(1, 2)) <= np.maximum(_WHITE * sigma, _SMOOTH)
     chosen = sigma[flat]

@@ -7,6 +7,7 @@ for a batch; everything else is drawn and gathered on the device.
 from __future__ import annotations
 
 import logging
+from typing import cast
 
 import numpy as np
 import torch
@@ -47,7 +48,7 @@ class BankSampler:
         side = (int(sizes[:, 0].max()), int(sizes[:, 1].max()))
         bank = torch.zeros(len(pictures), 3, *side, dtype=torch.uint8)
         for slot, picture in zip(bank, pictures, strict=True):
-            planes: Pixels = np.transpose(picture, (2, 0, 1)).copy()
+            planes = cast("Pixels", np.transpose(picture, (2, 0, 1)).copy())
             slot[:, : picture.shape[0], : picture.shape[1]] = torch.from_numpy(planes)
         log.info("%d pictures, %.0f MiB on %s", len(bank), bank.nbytes / 2**20, device)
         self.bank, self.sizes = bank.to(device), sizes.to(device)
