@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
+from importlib import import_module
 from typing import Any
 
 from .messages import corrupt, messages
@@ -35,9 +36,10 @@ def refuse_memory(onnx: Any, model: Any, size: int) -> None:
         CorruptCheckpointError: so; or shapes contradict each other.
     """
     _fill_in(model)
+    inliner = import_module("onnx.inliner")  # no attribute of the package until it is imported
     try:
         if model.functions:
-            model = onnx.inliner.inline_local_functions(model)
+            model = inliner.inline_local_functions(model)
         inferred = onnx.shape_inference.infer_shapes(model, data_prop=True)
     except Exception as error:  # an operator with wrong inputs; the package's errors share no base class
         raise corrupt(f"its shapes contradict each other ({str(error)[:100]})") from error
