@@ -19,6 +19,8 @@ from .inspection import Inspection
 
 _TOLERANCE = 2e-3
 """Largest difference from the line between two models, relative to their distance: half precision rounds."""
+_NEAR = 1e-6
+"""Share of the line at each end that counts as the model there: sums round."""
 
 
 class Loaded(Protocol):
@@ -66,7 +68,9 @@ def _between(state: Mapping[str, Tensor], a: Mapping[str, Tensor], b: Mapping[st
     if not bool(length > 0):
         return False
     weight = float(torch.dot(place - start, line) / length.square())
-    return 0 < weight < 1 and bool(cast("Tensor", (place - start - weight * line).norm()) <= _TOLERANCE * length)
+    if not _NEAR < weight < 1 - _NEAR:
+        return False
+    return bool(cast("Tensor", (place - start - weight * line).norm()) <= _TOLERANCE * length)
 
 
 def _joined(tensors: Iterable[Tensor]) -> Tensor:
