@@ -61,7 +61,8 @@ class Interface:
         page.wait_for_timeout(500)
 
     def load(self, workflow: dict[str, Any]) -> None:
-        """Draw a workflow in the form in which the browser stores it."""
+        """Draw a workflow in the form in which the browser stores it, when the front end's own nodes are there."""
+        self.page.wait_for_function("() => LiteGraph.registered_node_types.MarkdownNote")
         self.page.evaluate(f"workflow => {APP}.loadGraphData(workflow, true, true)", workflow)
         self.page.wait_for_function(f"() => {APP}.graph.nodes.length === {len(workflow['nodes'])}")
         self.page.keyboard.press("Escape")
