@@ -78,7 +78,7 @@ _HALF = """
 import sys
 from pathlib import Path
 from training import loop
-from training.config import read_recipe
+from training.recipe_file import read_recipe
 from training.state import save
 recipe = read_recipe(Path(sys.argv[1]))
 trainer = loop.start(recipe)
