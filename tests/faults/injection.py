@@ -126,12 +126,10 @@ class Sweep:
         undone: bool = True,
         clean: bool = False,
     ) -> None:
-        from tests.faults.writers import OLD
-
         for name, new in expected.items():
             path = self._out / name
             found = path.read_bytes() if path.exists() else None
-            allowed: list[bytes | None] = [new] if finished else [new, OLD if self._writer.replaces else None]
+            allowed: list[bytes | None] = [new] if finished else [new, self._writer.before(name)]
             if "/" in name and not undone:  # a folder is replaced by two renames; the next run finishes or undoes them
                 allowed.append(None)
             assert found in allowed, f"{where}: {name} is half-made ({len(found or b'')} bytes)"

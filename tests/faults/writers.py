@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from paragon_engine.jobs import FolderOptions, upscale_files
 from paragon_engine.jobs.report import write_report
 from paragon_engine.packages import require
 from paragon_engine.pictures import Picture, write_image
-from paragon_engine.release.staging import Staging
+from paragon_engine.release.staging import MANIFEST, Staging
 from paragon_engine.tiling import upscale_tensor
 from paragon_engine.upscale import UpscaleSettings
 from paragon_engine.video import EncodeOptions, VideoSettings, upscale_video
@@ -27,6 +27,8 @@ from tests.engine_models import checkpoint, descriptor, upscaler
 from tests.hostile.hostile_pictures import video
 
 OLD = b"what was there before"
+RELEASED = b'{"key": "key", "files": {"card.md": {}}}'
+"""A manifest by which a folder is known for a release."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,12 @@ class Writer:
     """Whether files of those names were there before."""
     keeps: tuple[str, ...] = field(default=())
     """Beginnings of names of what a failed run leaves on purpose, for the next one to go on with."""
+    marks: Mapping[str, bytes] = field(default_factory=dict[str, bytes])
+    """Old results whose content says that a folder is ours, and may be replaced."""
+
+    def before(self, name: str) -> bytes | None:
+        """What was in a result's place."""
+        return self.marks.get(name, OLD) if self.replaces else None
 
 
 def inputs(folder: Path) -> None:
@@ -98,10 +106,11 @@ def _release(_given: Path, out: Path) -> None:
 
     def work() -> dict[str, Any]:
         (staging.folder / "card.md").write_text("card", encoding="utf-8")
-        return {"file": "card.md"}
+        (staging.folder / MANIFEST).write_bytes(RELEASED)
+        return {"files": ["card.md", MANIFEST]}
 
     try:
-        staging.step("card", work, lambda result: [result["file"]])
+        staging.step("card", work, lambda result: result["files"])
     except OSError as error:
         raise OutputError(str(error)) from error
     staging.publish(overwrite=True)
@@ -125,7 +134,12 @@ WRITERS: dict[str, Writer] = {
         _folder, ("a.png", "a.compare.jpg", "b.png", "b.compare.jpg", "report.html"), keeps=("report_files",)
     ),
     "video": Writer(_video, ("out.mp4",), keeps=("out.mp4.parts",)),
-    "release": Writer(_release, ("release/card.md",), keeps=(".release.",)),
+    "release": Writer(
+        _release,
+        ("release/card.md", f"release/{MANIFEST}"),
+        keeps=(".release.",),
+        marks={f"release/{MANIFEST}": RELEASED},
+    ),
     "tiles": Writer(_staged_maps, ("maps.png",)),
 }
 
@@ -136,7 +150,7 @@ def prepare(out: Path, writer: Writer) -> None:
     out.mkdir()
     for name in writer.results if writer.replaces else ():
         (out / name).parent.mkdir(exist_ok=True)
-        (out / name).write_bytes(OLD)
+        (out / name).write_bytes(writer.before(name) or b"")
 
 
 for _name in ("av", "PIL.Image", "PIL.AvifImagePlugin", "PIL.WebPImagePlugin"):
