@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, Protocol, TypeVar
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from .inspection import Inspection
 from .layouts.base import Layout
@@ -18,80 +17,17 @@ from .networks.base import SRNetwork
 SMALLEST_SIDE = 8
 """Smallest side that layouts without windows should be fed with; smaller pictures are mostly border."""
 
-Network = TypeVar("Network", bound=nn.Module, covariant=True)
-
-
-class SizeRule(Protocol):
-    """Sizes that a network takes."""
-
-    @property
-    def multiple_of(self) -> int:
-        """What height and width must be multiples of."""
-        ...
-
-    def get_padding(self, width: int, height: int) -> tuple[int, int]:
-        """Columns and rows that a picture of a size must get in addition."""
-        ...
-
-
-class ImageModel(Protocol[Network]):
-    """What running a model needs to know: `FamilyModel` has it, and so has every image descriptor of spandrel."""
-
-    @property
-    def model(self) -> Network:
-        """The network."""
-        ...
-
-    @property
-    def device(self) -> torch.device:
-        """Where its parameters are."""
-        ...
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """Of its parameters."""
-        ...
-
-    @property
-    def scale(self) -> int:
-        """Output pixels per input pixel along each side."""
-        ...
-
-    @property
-    def input_channels(self) -> int:
-        """Of the images that go in."""
-        ...
-
-    @property
-    def output_channels(self) -> int:
-        """Of the images that come out."""
-        ...
-
-    @property
-    def size_requirements(self) -> SizeRule:
-        """Sizes that the network takes; `__call__` pads to them."""
-        ...
-
-    @property
-    def tiling(self) -> Enum:
-        """A member of spandrel's ``ModelTiling``, or of an enumeration with the same names."""
-        ...
-
-    def __call__(self, image: Tensor) -> Tensor:
-        """``(N, C, H, W)`` in 0..1 to ``(N, C, H*scale, W*scale)`` in 0..1, same device and type."""
-        ...
-
 
 @dataclass(frozen=True)
 class SizeNeeds:
-    """`SizeRule` of a network of the family."""
+    """Sizes that a network of the family takes."""
 
     minimum: int
     """Smallest height and width; a multiple of ``multiple_of``."""
     multiple_of: int = 1
 
     def get_padding(self, width: int, height: int) -> tuple[int, int]:
-        """See `SizeRule`."""
+        """Columns and rows that a picture of a size must get in addition."""
         wanted = (-(-max(self.minimum, side) // self.multiple_of) * self.multiple_of for side in (width, height))
         return next(wanted) - width, next(wanted) - height
 
@@ -104,7 +40,7 @@ class TilingAdvice(Enum):
 
 
 class FamilyModel:
-    """A network of the family, what is known about it, and what running it needs. See `ImageModel`.
+    """A network of the family, what is known about it, and what running it needs.
 
     spandrel's descriptor of the same network is `paragon_arch.ParagonModelDescriptor`, made from the same `Opened`.
     """
@@ -173,9 +109,9 @@ def tiling_advice(network: SRNetwork) -> TilingAdvice:
     return TilingAdvice.DISCOURAGED if network.traits.global_statistics else TilingAdvice.SUPPORTED
 
 
-def tiles_itself(model: ImageModel[Any]) -> bool:
+def tiles_itself(tiling: Enum) -> bool:
     """Whether a model (of another family) cuts images into tiles by itself."""
-    return model.tiling.name == "INTERNAL"
+    return tiling.name == "INTERNAL"
 
 
 def padded(x: Tensor, size: tuple[int, int]) -> Tensor:

@@ -117,7 +117,7 @@ def _of_others(model: ImageModelDescriptor[Any], network: nn.Module) -> Subject:
         minimum=max(1, sizes.minimum),
         multiple_of=sizes.multiple_of,
         square=sizes.square,
-        divides=tiles_itself(model),
+        divides=tiles_itself(model.tiling),
     )
 
 
