@@ -85,6 +85,17 @@ def refuse_checkpoint_output(args: argparse.Namespace) -> None:
     refuse_existing(args.input, args.output, overwrite=args.overwrite)
 
 
+def share(text: str, *, what: str = "not a number of 0 to 1") -> float:
+    """A number of 0 to 1, for argparse; ``what`` is said of any other text."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{text} is {what}")
+    return value
+
+
 def positive_float(text: str) -> float:
     """A number above zero, for argparse."""
     try:

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from .command import share
+
 if TYPE_CHECKING:
     from paragon_engine.model_source import ModelSource
     from paragon_engine.pictures import Picture
@@ -50,10 +52,4 @@ def _restore(text: str) -> Restore:
     """The word auto, or a number of 0 to 1, for argparse."""
     if text == "auto":
         return "auto"
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f"{text} is neither auto nor a number of 0 to 1")
-    return value
+    return share(text, what="neither auto nor a number of 0 to 1")

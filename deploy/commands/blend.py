@@ -10,7 +10,7 @@ from paragon_engine.catalog import find_model
 from paragon_engine.progress import log
 
 from .. import console
-from ..command import Command, add_overrides, overrides, refuse_checkpoint_output
+from ..command import Command, add_overrides, overrides, refuse_checkpoint_output, share
 from ..exit_codes import ExitCode
 from ..reports import add_json, say_json
 
@@ -21,7 +21,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "second", metavar="B", help="another checkpoint of the same network, or name of a shipped model"
     )
-    parser.add_argument("--weight", metavar="W", type=_weight, required=True, help="of B, 0 (A alone) to 1 (B alone)")
+    parser.add_argument("--weight", metavar="W", type=share, required=True, help="of B, 0 (A alone) to 1 (B alone)")
     parser.add_argument("-o", "--output", metavar="OUT", type=Path, required=True, help="file to write (.safetensors)")
     parser.add_argument("--overwrite", action="store_true", help="replace OUT if it exists (A and B never are)")
     parser.add_argument(
@@ -47,17 +47,6 @@ def run(args: argparse.Namespace) -> int:
     else:
         console.say(f"{args.output}: {1 - args.weight:.4g} of {paths[0].stem}, {args.weight:.4g} of {paths[1].stem}")
     return ExitCode.OK
-
-
-def _weight(text: str) -> float:
-    """A number of 0 to 1, for argparse."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f"{text} is not a number of 0 to 1")
-    return value
 
 
 COMMAND = Command(
